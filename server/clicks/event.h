@@ -1,0 +1,122 @@
+#pragma once
+/* The click as it travels: redirect → journal → ship → Redis → flush → PostgreSQL.
+ *
+ * An event is identified by (origin, seq) and by nothing else. The payload is versioned,
+ * little-endian and self-contained, so that a flusher of a later release can read a journal that
+ * an earlier one wrote. Text is already harmless in it: event_encode() replaces bytes that are not
+ * UTF-8, and NUL, by U+FFFD, and cuts what is longer than its maximum at a character boundary.
+ *
+ * The visitor's address is in no field. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/error.h"
+
+#define EVENT_VERSION        1
+#define EVENT_PAYLOAD_MAX    2048 /* bytes of one encoded payload, whatever its texts */
+#define EVENT_REFERRER_MAX   253
+#define EVENT_LANGUAGE_MAX   35
+#define EVENT_CITY_MAX       96
+#define EVENT_REGION_MAX     16
+#define EVENT_RULE_MAX       64
+#define EVENT_CLASS_NAME_MAX 32
+
+/* What a journal record holds. Numbers are part of the format: never renumber. */
+enum event_kind {
+    EVENT_CLICK = 1, /* a struct click */
+    EVENT_LOST = 2,  /* a struct lost: clicks that were answered but could not be journalled */
+    EVENT_GAP = 3,   /* a struct gap: seqs that can no longer be read; made by ship only */
+};
+
+/* The verdict: is this a person, and if not, what. Order and numbers are part of the format. */
+enum verdict {
+    VERDICT_HUMAN = 0,
+    VERDICT_BOT = 1,
+    VERDICT_PREVIEW = 2,
+    VERDICT_PREFETCH = 3,
+    VERDICT_DATACENTER = 4,
+    VERDICT_INVALID = 5,
+    VERDICT_INTERNAL = 6,
+};
+#define VERDICT_COUNT 7
+
+/* "human", "bot", … as in the PostgreSQL enum kudos.verdict; "unknown" for other numbers. */
+const char *verdict_name(enum verdict verdict);
+
+/* A piece of text that is owned elsewhere; `bytes` may be NULL when `length` is 0. */
+struct text {
+    const char *bytes;
+    size_t length;
+};
+
+enum click_flag {
+    CLICK_NO_VISITOR = 1u << 0, /* Sec-GPC: 1 or DNT: 1 */
+    CLICK_CLAMPED = 1u << 1,    /* flush corrected a time that lay in the future */
+    CLICK_NO_ID = 1u << 2,      /* answered without a click id */
+};
+
+/* One answered GET on a link. Class numbers (device, os, …) index the name tables of
+ * server/visitor; 0 is "unknown" in each of them. */
+struct click {
+    int64_t time_us; /* wall time, microseconds since 1970 */
+    uint64_t link;
+    uint64_t domain;
+    uint64_t workspace;
+    uint64_t campaign;   /* 0: none */
+    uint64_t influencer; /* 0: none */
+    uint64_t visitor;    /* 0: none */
+    uint32_t flags;      /* enum click_flag */
+    uint32_t asn;        /* 0: unknown */
+    uint16_t status;     /* the HTTP status answered */
+    uint8_t verdict;     /* enum verdict */
+    uint8_t device;
+    uint8_t os;
+    uint8_t browser;
+    uint8_t app;
+    uint8_t medium;   /* of the referrer */
+    uint8_t platform; /* of the referrer */
+    uint8_t variant;  /* of the split that was chosen; 0: none */
+    uint16_t route;   /* number of the routing rule that matched, from 1; 0: none */
+    char country[2];  /* ISO 3166-1 alpha-2, or two NULs */
+    struct text rule; /* what decided the verdict, "" for a plain human */
+    struct text referrer_host;
+    struct text language; /* first language of Accept-Language, as a BCP 47 tag */
+    struct text region;   /* ISO 3166-2 code without the country */
+    struct text city;
+};
+
+/* Clicks answered while the journal could not be written (disk full). `episode` is random and
+ * identifies the loss, so that telling it twice stores it once. */
+struct lost {
+    uint64_t episode;
+    uint64_t count;
+    int64_t from_us;
+    int64_t until_us;
+};
+
+/* Seqs first … last (inclusive) of the record's origin cannot be read any more. The record that
+ * carries it stands in the sequence for all of them. */
+struct gap {
+    uint64_t first;
+    uint64_t last;
+    struct text reason;
+};
+
+struct event {
+    enum event_kind kind;
+    union {
+        struct click click;
+        struct lost lost;
+        struct gap gap;
+    };
+};
+
+/* Encodes into `out` (EVENT_PAYLOAD_MAX bytes); returns the length, always > 0: every event fits,
+ * since each text has a maximum. */
+size_t event_encode(const struct event *event, unsigned char out[EVENT_PAYLOAD_MAX]);
+
+/* Decodes a payload; texts point into `bytes`. False with the reason if it is malformed or of an
+ * unknown version; never reads past `length`. */
+bool event_decode(const unsigned char *bytes, size_t length, struct event *out,
+                  struct error *error) MUST_CHECK;

@@ -1,0 +1,59 @@
+#pragma once
+/* The compiled link: what `sync` writes into the replica and `redirect` reads, ready to use
+ * without parsing. Little-endian, versioned, self-contained; a replica of another
+ * LINK_RECORD_VERSION is rebuilt from PostgreSQL. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/clicks/event.h" /* struct text */
+#include "shared/error.h"
+
+#define LINK_RECORD_VERSION  1
+#define LINK_SLUG_MAX        64   /* bytes, after percent-decoding */
+#define LINK_DESTINATION_MAX 4096 /* bytes, normalised */
+#define LINK_HOST_MAX        253
+#define LINK_RECORD_MAX      (16 * 1024)
+
+enum link_state { LINK_ACTIVE = 0, LINK_DISABLED = 1, LINK_ARCHIVED = 2 };
+
+enum link_flag {
+    LINK_PASS_QUERY = 1u << 0,  /* the request's query parameters go on to the destination */
+    LINK_NO_CLICK_ID = 1u << 1, /* no kudos_id on the destination */
+    LINK_HAS_QUERY = 1u << 2,   /* the destination has a '?' before its fragment */
+};
+
+/* A link as the redirect sees it. Texts point into the replica's map (valid until the read
+ * transaction ends) or into the encoder's input. Times are wall-clock microseconds, 0: none. */
+struct link {
+    uint64_t id;
+    uint64_t workspace;
+    uint64_t domain;
+    uint64_t campaign;   /* 0: none */
+    uint64_t influencer; /* 0: none */
+    uint64_t changed;    /* xid8 of the PostgreSQL transaction that wrote this state */
+    int64_t starts_at_us;
+    int64_t expires_at_us;
+    uint32_t flags;           /* enum link_flag */
+    uint32_t fragment_offset; /* where '#' is in the destination; its length if there is none */
+    uint16_t redirect_status; /* 301, 302, 307 or 308 */
+    uint8_t state;            /* enum link_state */
+    struct text slug;         /* as it was given, not folded */
+    struct text destination;
+    struct text fallback; /* where visitors of an expired link go; empty: 410 */
+};
+
+/* A domain that links live on. */
+struct domain {
+    uint64_t id;
+    uint64_t workspace;
+    bool case_sensitive;
+    bool is_default; /* serves every Host that is no registered domain */
+};
+
+/* Encodes into `out` (LINK_RECORD_MAX); the length. Asserts that texts are within their maxima. */
+size_t link_encode(const struct link *link, unsigned char out[LINK_RECORD_MAX]);
+
+/* Decodes without copying texts; false if malformed or of another version. Never reads past
+ * `length`; `bytes` need not be aligned. */
+bool link_decode(const unsigned char *bytes, size_t length, struct link *out) MUST_CHECK;

@@ -1,0 +1,79 @@
+/* The metrics table. No include guard: it is included once for each thing that is made from it.
+ *
+ * METRIC(kind, name, doc)                        one value; kind COUNTER, GAUGE (summed over slots)
+ *                                                or GAUGE_MAX (largest over slots)
+ * METRIC_BY(kind, name, label, values, count, doc)  one value per label value; `values` is an
+ *                                                array of `count` strings
+ * METRIC_HISTOGRAM(name, doc)                    durations in microseconds
+ */
+/* clang-format off */
+
+/* redirect */
+METRIC_BY(COUNTER, requests_total, "status", metrics_status_names, METRICS_STATUS_COUNT, "Requests answered on the public plane, by HTTP status.")
+METRIC_HISTOGRAM(request_seconds, "Time from the first byte of a request head read to its answer handed to the kernel.")
+METRIC(COUNTER, clicks_total, "Clicks answered on links (all verdicts).")
+METRIC(COUNTER, connections_total, "Connections accepted.")
+METRIC(GAUGE, connections_open, "Connections open.")
+METRIC(COUNTER, connections_shed_total, "Idle connections closed to make place for new ones.")
+METRIC(COUNTER, accept_paused_total, "Times that accepting paused for want of descriptors.")
+METRIC(COUNTER, timeouts_head_total, "Connections closed since a request head was not complete in time.")
+METRIC(COUNTER, timeouts_idle_total, "Idle keep-alive connections closed.")
+METRIC(COUNTER, timeouts_write_total, "Connections dropped since the visitor did not read.")
+METRIC(COUNTER, limit_head_total, "Requests refused for a head over head_bytes_max.")
+METRIC(COUNTER, limit_target_total, "Requests refused for a target over target_bytes_max.")
+METRIC(COUNTER, limit_fields_total, "Requests refused for more than header_fields_max fields.")
+
+/* journal */
+METRIC(COUNTER, journal_records_total, "Records written to the journal.")
+METRIC(COUNTER, journal_bytes_total, "Bytes written to the journal.")
+METRIC(COUNTER, journal_errors_total, "Writes to the journal that failed or were short.")
+METRIC(COUNTER, clicks_lost_total, "Clicks answered without being journalled (disk full).")
+
+/* ship */
+METRIC(GAUGE, journal_backlog_events, "Events in the journal that Redis does not have yet.")
+METRIC(GAUGE, journal_backlog_bytes, "Bytes in the journal that Redis does not have yet.")
+METRIC(GAUGE, journal_disk_bytes, "Bytes of all journal segments on disk.")
+METRIC(GAUGE_MAX, journal_oldest_seconds, "Age of the oldest event that Redis does not have yet.")
+METRIC(GAUGE, journal_origins, "Journal folders on disk.")
+METRIC(COUNTER, journal_early_deletes_total, "Flushed segments deleted before journal_keep_s for want of place.")
+METRIC(COUNTER, shipped_events_total, "Events that Redis confirmed.")
+METRIC(COUNTER, shipped_batches_total, "Append scripts that changed something.")
+METRIC(COUNTER, ship_refused_total, "Append scripts that changed nothing: out of sequence.")
+METRIC(COUNTER, ship_full_total, "Append scripts refused since redis_backlog_bytes was reached.")
+METRIC(COUNTER, ship_not_ready_total, "Append scripts refused since the partition awaits recovery.")
+METRIC(COUNTER, gap_events_total, "Seqs declared unreadable by ship.")
+METRIC(GAUGE, ship_stuck_origins, "Origins whose journal begins after what Redis expects.")
+
+/* flush */
+METRIC(COUNTER, flushed_events_total, "Events committed to PostgreSQL.")
+METRIC(COUNTER, flushed_batches_total, "Flush transactions committed.")
+METRIC(COUNTER, flush_duplicates_total, "Events met again at or below the watermark and dropped.")
+METRIC(COUNTER, flush_retries_total, "Flush transactions begun over after an error.")
+METRIC(COUNTER, flush_takeovers_total, "Frozen flushers ended.")
+METRIC(COUNTER, recoveries_total, "Recoveries of Redis from PostgreSQL.")
+METRIC(COUNTER, quarantined_total, "Events that PostgreSQL refused.")
+METRIC(COUNTER, gaps_total, "Seqs recorded as gaps in PostgreSQL.")
+METRIC(COUNTER, lost_recorded_total, "Lost clicks recorded in PostgreSQL.")
+METRIC(GAUGE, flush_blocked_origins, "Origins that wait for an event which is in no journal.")
+METRIC(GAUGE_MAX, flush_lag_seconds, "Age of the newest event flushed, at the time of its commit.")
+METRIC(GAUGE, redis_stream_bytes, "Bytes waiting in the partition's stream, as far as known.")
+
+/* sync */
+METRIC(GAUGE, replica_links, "Links in the replica.")
+METRIC(COUNTER, replica_changes_total, "Link and domain changes applied.")
+METRIC(COUNTER, replica_snapshots_total, "Full snapshots or comparisons.")
+
+/* stores, as this process sees them */
+METRIC(GAUGE, redis_up, "Processes that are connected to Redis.")
+METRIC(GAUGE, postgres_up, "Processes that are connected to PostgreSQL.")
+METRIC(COUNTER, redis_reconnects_total, "Connections made to Redis.")
+METRIC(COUNTER, postgres_reconnects_total, "Connections made to PostgreSQL.")
+
+/* admin */
+METRIC_BY(COUNTER, admin_requests_total, "status", metrics_status_names, METRICS_STATUS_COUNT, "Requests answered on the admin plane, by HTTP status.")
+METRIC(COUNTER, live_unconfirmed_total, "Changes answered with \"live\": false.")
+
+/* every process */
+METRIC(COUNTER, log_dropped_total, "Log lines dropped since standard error could not take them.")
+
+/* clang-format on */
