@@ -17,7 +17,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(LIBRARIES))
 PKG_LIBS   = $(shell pkg-config --libs $(LIBRARIES))
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes \
-             -Wmissing-prototypes -Wundef -Werror
+             -Wmissing-prototypes -Wundef -Werror -Wno-format-truncation
 HARDENING := -fstack-protector-strong -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 FORTIFY   := $(if $(SANITIZER),,-D_FORTIFY_SOURCE=2)
 SANITIZE  := $(if $(SANITIZER),-fsanitize=$(SANITIZER) -fno-omit-frame-pointer -fno-sanitize-recover=all)

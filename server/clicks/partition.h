@@ -1,0 +1,28 @@
+#pragma once
+/* Names that ship, Redis and flush share.
+ *
+ * Every key of partition p carries the hash tag {p}, so that Redis Cluster keeps them together:
+ *   kudos:{p}:ready     set once the partition has been recovered from PostgreSQL
+ *   kudos:{p}:last_seq  hash origin → last seq appended          (decimal strings)
+ *   kudos:{p}:flushed   hash origin → watermark, only ever rising
+ *   kudos:{p}:totals    hash "<link>" → clicks; "<link>:x" → those that are not human
+ *   kudos:{p}:bytes     bytes of batches in the stream
+ *   kudos:{p}:events    stream; one entry is one batch: o origin, f first, l last, b batch
+ *
+ * A batch is a run of records without a hole: u32 little-endian length, payload (event.h). A record
+ * stands for one seq, an EVENT_GAP for all the seqs that it names. Only three scripts change these
+ * keys: append.lua, acknowledge.lua, recover.lua.
+ *
+ * Origins and seqs are strings in the scripts: Lua's numbers are doubles. */
+
+#define PARTITION_KEY_MAX 64
+
+#define PARTITION_KEY_READY    "kudos:{%u}:ready"
+#define PARTITION_KEY_LAST_SEQ "kudos:{%u}:last_seq"
+#define PARTITION_KEY_FLUSHED  "kudos:{%u}:flushed"
+#define PARTITION_KEY_TOTALS   "kudos:{%u}:totals"
+#define PARTITION_KEY_BYTES    "kudos:{%u}:bytes"
+#define PARTITION_KEY_EVENTS   "kudos:{%u}:events"
+
+#define BATCH_EVENTS_MAX 5000
+#define BATCH_BYTES_MAX  (1024 * 1024)
