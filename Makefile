@@ -17,7 +17,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(LIBRARIES))
 PKG_LIBS   = $(shell pkg-config --libs $(LIBRARIES))
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes \
-             -Wmissing-prototypes -Wundef -Werror -Wno-format-truncation
+             -Wmissing-prototypes -Wundef -Werror -Wno-format-zero-length $(if $(findstring clang,$(CC)),,-Wno-format-truncation)
 HARDENING := -fstack-protector-strong -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 FORTIFY   := $(if $(SANITIZER),,-D_FORTIFY_SOURCE=2)
 SANITIZE  := $(if $(SANITIZER),-fsanitize=$(SANITIZER) -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -33,6 +33,10 @@ FUZZ      := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c))
 DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/links/*.txt)
 C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] tests/*/*.[ch]))
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1) $@")
+
 .DELETE_ON_ERROR:
 .PHONY: all clean format format-check lint install
 
@@ -40,26 +44,31 @@ all: $(OUT)/kudos
 
 # The product, and the same with crash points compiled in (tests/faults only).
 $(OUT)/kudos: $(SOURCES:%.c=$(OUT)/obj/%.o)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 $(OUT)/kudos-faults: $(SOURCES:%.c=$(OUT)/faults/%.o)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 $(OUT)/obj/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(OUT)/faults/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -DKUDOS_CRASH_POINTS -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -DKUDOS_CRASH_POINTS -c -o $@ $<
 
 # Files embedded with .incbin (shared/embed.h) are invisible to -MMD.
-EMBEDDERS := $(shell grep -l 'EMBED(' $(SOURCES) /dev/null)
+EMBEDDERS := $(shell grep -lw EMBED $(SOURCES) /dev/null)
 $(EMBEDDERS:%.c=$(OUT)/obj/%.o) $(EMBEDDERS:%.c=$(OUT)/faults/%.o): $(DATA)
 
 $(OUT)/unit/%: tests/unit/%.c $(LIBRARY:%.c=$(OUT)/obj/%.o)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -o $@ $< \
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -o $@ $< \
 	    $(filter %.o,$^) $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
 
 .PHONY: unit

@@ -11,12 +11,17 @@
 #include "shared/error.h"
 #include "shared/histogram.h"
 
-#define METRICS_SLOTS_MAX 384
+/* The HTTP statuses that are counted one by one; the last name, "other", is for the rest. */
+#define METRICS_STATUS_COUNT 25
+extern const char *const metrics_status_names[METRICS_STATUS_COUNT];
+
+/* Where an HTTP status is counted in the arrays by status. */
+int metrics_status_index(int status);
 
 struct metrics {
-#define METRIC(kind, name, doc) int64_t name;
+#define METRIC(kind, name, doc)                          int64_t name;
 #define METRIC_BY(kind, name, label, values, count, doc) int64_t name[count];
-#define METRIC_HISTOGRAM(name, doc) struct histogram name;
+#define METRIC_HISTOGRAM(name, doc)                      struct histogram name;
 #include "server/metrics_table.h"
 #undef METRIC
 #undef METRIC_BY

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "shared/error.h"
+#include "shared/log.h"
 
 #define SETTING_TEXT_MAX 1024
 
@@ -29,10 +30,16 @@ struct settings {
 /* Fills `out` from defaults, `path` (NULL: none) and the environment. */
 bool settings_load(const char *path, struct settings *out, struct error *error) MUST_CHECK;
 
+/* The file of the last settings_load(), NULL if none: what SIGHUP reads again. */
+const char *settings_path(void);
+
 /* Names, separated by ", ", of settings that differ and take effect only after a restart. Returns
  * how many. For SIGHUP. */
 int settings_restart_needed(const struct settings *old, const struct settings *new, char *names,
                             size_t size);
+
+/* The setting log_level as a level. */
+enum log_level settings_log_level(const struct settings *settings);
 
 /* Prints every setting with its doc text, range and value, as a file that settings_load() reads. */
 void settings_print(const struct settings *settings, FILE *out);

@@ -11,5 +11,5 @@
 void crash_point(const char *name);
 #define CRASH_POINT(name) crash_point(name)
 #else
-#define CRASH_POINT(name) ((void) 0)
+#define CRASH_POINT(name) ((void)0)
 #endif

@@ -9,9 +9,9 @@ static int bucket_of(int64_t us)
     int log2, bucket;
 
     if (us < HISTOGRAM_STEPS)
-        return us < 0 ? 0 : (int) us;
-    log2 = 63 - __builtin_clzll((unsigned long long) us);
-    bucket = (log2 - 1) * HISTOGRAM_STEPS + (int) ((us >> (log2 - 2)) & (HISTOGRAM_STEPS - 1));
+        return us < 0 ? 0 : (int)us;
+    log2 = 63 - __builtin_clzll((unsigned long long)us);
+    bucket = (log2 - 1) * HISTOGRAM_STEPS + (int)((us >> (log2 - 2)) & (HISTOGRAM_STEPS - 1));
     return bucket < HISTOGRAM_BUCKETS - 1 ? bucket : HISTOGRAM_BUCKETS - 1;
 }
 
@@ -39,12 +39,12 @@ int64_t histogram_bucket_limit_us(int bucket)
         return INT64_MAX;
     if (bucket < HISTOGRAM_STEPS)
         return bucket;
-    return ((int64_t) (HISTOGRAM_STEPS + step + 1) << (log2 - 2)) - 1;
+    return ((int64_t)(HISTOGRAM_STEPS + step + 1) << (log2 - 2)) - 1;
 }
 
 int64_t histogram_quantile_us(const struct histogram *histogram, double fraction)
 {
-    int64_t wanted = (int64_t) (fraction * (double) histogram->count), seen = 0;
+    int64_t wanted = (int64_t)(fraction * (double)histogram->count), seen = 0;
 
     assert(fraction >= 0 && fraction <= 1);
     for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {

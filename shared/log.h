@@ -16,6 +16,9 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
  * error non-blocking if it is a pipe or socket. */
 void log_open(const char *role, enum log_level lowest);
 
+/* Changes what is logged from now on. */
+void log_set_level(enum log_level lowest);
+
 /* Lines dropped since the start since standard error could not take them. */
 uint64_t log_dropped(void);
 

@@ -11,7 +11,7 @@
 
 #include "shared/error.h"
 
-#define CLICK_ID_LENGTH 64
+#define CLICK_ID_LENGTH       64
 #define CLICK_ID_SECRET_BYTES 16
 
 struct click_id {

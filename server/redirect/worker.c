@@ -3,7 +3,7 @@
 
 int redirect_run(struct role_context *context)
 {
-    (void) context;
+    (void)context;
     role_ready();
     while (role_sleep(60000, -1) != ROLE_STOP)
         continue;

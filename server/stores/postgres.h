@@ -20,8 +20,8 @@ PGresult *postgres_query(PGconn *connection, const char *sql, int count,
                          const char *const *parameters, struct error *error) MUST_CHECK;
 
 /* As above for statements without rows. */
-bool postgres_execute(PGconn *connection, const char *sql, int count,
-                      const char *const *parameters, struct error *error) MUST_CHECK;
+bool postgres_execute(PGconn *connection, const char *sql, int count, const char *const *parameters,
+                      struct error *error) MUST_CHECK;
 
 /* SQLSTATE of the connection's last failed postgres_query(); "" for a lost connection. */
 const char *postgres_sqlstate(void);

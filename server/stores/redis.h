@@ -26,8 +26,7 @@ redisReply *redis_call(struct redis *redis, int argc, const char **argv, const s
 /* EVALSHA of an embedded script, loading it and trying again once on NOSCRIPT. argv are the keys
  * and arguments after numkeys. */
 redisReply *redis_script(struct redis *redis, const char *source, int numkeys, int argc,
-                         const char **argv, const size_t *lengths,
-                         struct error *error) MUST_CHECK;
+                         const char **argv, const size_t *lengths, struct error *error) MUST_CHECK;
 
 /* A connected hiredis context with non-blocking socket, authenticated and with its database
  * selected, for loops of their own. NULL with the reason. */
