@@ -10,12 +10,24 @@
 
 #include "shared/error.h"
 
+/* Advisory locks: pg_advisory_*lock(class, object). The class keeps them apart from anything else
+ * that uses the database. */
+#define POSTGRES_LOCK_CLASS 0x6b75646f /* "kudo" */
+
+enum postgres_lock {
+    POSTGRES_LOCK_PARTITION = 0, /* + partition (0 … 63): its one active flusher */
+    POSTGRES_LOCK_MIGRATE = 1000,
+    POSTGRES_LOCK_DAYS = 1001, /* making and dropping days of kudos.clicks */
+};
+
 /* Connects; NULL with the reason. `name` becomes application_name ("kudos-flush"). Sends keepalive
  * and tcp_user_timeout, so that a silent network is noticed. */
 PGconn *postgres_connect(const char *url, const char *name, struct error *error) MUST_CHECK;
 
-/* Runs `sql` with text parameters (NULL: none); a PGresult that is PGRES_COMMAND_OK,
- * PGRES_TUPLES_OK or a COPY state, or NULL with "SQLSTATE: message". PQclear() it. */
+/* Runs `sql` with text parameters; a PGresult that is PGRES_COMMAND_OK, PGRES_TUPLES_OK or a COPY
+ * state, or NULL with "SQLSTATE: message". PQclear() it. With `parameters` NULL it is a simple
+ * query: several statements separated by semicolons are one transaction unless they say otherwise,
+ * and the last one's result is returned. */
 PGresult *postgres_query(PGconn *connection, const char *sql, int count,
                          const char *const *parameters, struct error *error) MUST_CHECK;
 
@@ -23,5 +35,13 @@ PGresult *postgres_query(PGconn *connection, const char *sql, int count,
 bool postgres_execute(PGconn *connection, const char *sql, int count, const char *const *parameters,
                       struct error *error) MUST_CHECK;
 
-/* SQLSTATE of the connection's last failed postgres_query(); "" for a lost connection. */
+/* Fills `error` and postgres_sqlstate() from a result that is not what was hoped for (NULL: from
+ * the connection), for callers of libpq's own functions (COPY). Does not clear it. Returns false. */
+bool postgres_failed(PGconn *connection, const PGresult *result, struct error *error);
+
+/* SQLSTATE of the connection's last failed postgres_query(); "" for a lost connection. Whether the
+ * connection can still be used is PQstatus()'s to say: a server that shuts down sends 57P01 first. */
 const char *postgres_sqlstate(void);
+
+/* Line of the SQL text at which the last failure lies, from 1; 0 if unknown. */
+int postgres_error_line(const char *sql);
