@@ -58,10 +58,16 @@ METRIC(GAUGE, flush_blocked_origins, "Origins that wait for an event which is in
 METRIC(GAUGE_MAX, flush_lag_seconds, "Age of the newest event flushed, at the time of its commit.")
 METRIC(GAUGE, redis_stream_bytes, "Bytes waiting in the partition's stream, as far as known.")
 
+/* link replica, readers */
+METRIC(COUNTER, replica_errors_total, "Reads of the link replica that met damage; each was answered as a miss.")
+
 /* sync */
 METRIC(GAUGE, replica_links, "Links in the replica.")
 METRIC(COUNTER, replica_changes_total, "Link and domain changes applied.")
-METRIC(COUNTER, replica_snapshots_total, "Full snapshots or comparisons.")
+METRIC(COUNTER, replica_snapshots_total, "Full snapshots and comparisons finished.")
+METRIC(COUNTER, replica_skipped_total, "Rows left out of the replica since they cannot be served (see the log).")
+METRIC(COUNTER, sync_errors_total, "Times that sync began over after an error.")
+METRIC(GAUGE_MAX, sync_success_time_seconds, "When sync last had all committed changes, as a Unix time.")
 
 /* stores, as this process sees them */
 METRIC(GAUGE, redis_up, "Processes that are connected to Redis.")
