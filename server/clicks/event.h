@@ -20,6 +20,7 @@
 #define EVENT_CITY_MAX       96
 #define EVENT_REGION_MAX     16
 #define EVENT_RULE_MAX       64
+#define EVENT_REASON_MAX     120
 #define EVENT_CLASS_NAME_MAX 32
 
 /* What a journal record holds. Numbers are part of the format: never renumber. */

@@ -4,7 +4,8 @@
  * On disk: <data_dir>/journal/<origin, 16 hex digits>/<first seq, 20 digits>.seg, appended only.
  * One folder per worker start; nobody ever appends to a folder that another process made, so no
  * crash, copy or restore can hand out a seq twice. A segment starts with a header (magic, version,
- * origin, first seq, partition), then records: u32 length, u32 CRC over the rest, u64 seq, payload.
+ * origin, first seq, partition), then records: u32 length, u32 CRC-32C, u64 seq, payload. The format
+ * is in journal_format.h.
  * The folder is flock()ed exclusively while its writer lives.
  *
  * The length of the file is the commit mark. Records are gathered during a round of the loop and
@@ -30,7 +31,8 @@ struct journal *journal_open(const char *data_dir, unsigned slot, unsigned parti
 /* Commits what is gathered, marks the folder as complete, unlocks it. Frees `journal`. */
 void journal_close(struct journal *journal);
 
-/* A random 63-bit number, never 0. */
+/* A random 63-bit number, never 0. Ask again in each round: journal_commit() makes a new origin when
+ * the folder has been taken away or the disk left the old one in doubt. */
 uint64_t journal_origin(const struct journal *journal);
 
 /* The seq that the next journal_append() will use (the first is 1); 0 while the journal is degraded

@@ -1,0 +1,245 @@
+/* The payload format: what goes in comes out, hostile text becomes harmless, and nothing that was
+ * not encoded is accepted. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/clicks/event.h"
+
+#define TEXT(literal) ((struct text){literal, sizeof(literal) - 1})
+
+static struct event full_click(void)
+{
+    struct event event = {.kind = EVENT_CLICK};
+
+    event.click = (struct click){
+        .time_us = 1795299300123456,
+        .link = 0x1122334455667788,
+        .domain = 2,
+        .workspace = 3,
+        .campaign = 4,
+        .influencer = 5,
+        .visitor = UINT64_MAX,
+        .flags = CLICK_NO_VISITOR,
+        .asn = 3320,
+        .status = 302,
+        .verdict = VERDICT_PREVIEW,
+        .device = 1,
+        .os = 2,
+        .browser = 3,
+        .app = 4,
+        .medium = 5,
+        .platform = 6,
+        .variant = 7,
+        .route = 258,
+        .country = "DE",
+        .rule = TEXT("agent:curl"),
+        .referrer_host = TEXT("l.instagram.com"),
+        .language = TEXT("de-AT"),
+        .region = TEXT("BY"),
+        .city = TEXT("M\xC3\xBCnchen"),
+    };
+    return event;
+}
+
+static void assert_text(struct text text, const char *expected)
+{
+    assert_int_equal(text.length, strlen(expected));
+    assert_memory_equal(text.bytes ? text.bytes : "", expected, text.length);
+}
+
+/* Decodes from an allocation of exactly `length` bytes, so that the sanitizers see any step over. */
+static bool decode(const unsigned char *bytes, size_t length, struct event *out)
+{
+    static unsigned char *copy; /* texts point into it */
+    struct error error;
+
+    free(copy);
+    copy = malloc(length ? length : 1);
+    assert_non_null(copy);
+    memcpy(copy, bytes, length);
+    return event_decode(copy, length, out, &error);
+}
+
+static void click_survives(void **state)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX];
+    struct event in = full_click(), out;
+    size_t length = event_encode(&in, payload);
+
+    (void)state;
+    assert_true(decode(payload, length, &out));
+    assert_int_equal(out.kind, EVENT_CLICK);
+    assert_int_equal(out.click.time_us, in.click.time_us);
+    assert_true(out.click.link == in.click.link && out.click.visitor == UINT64_MAX);
+    assert_int_equal(out.click.domain, 2);
+    assert_int_equal(out.click.workspace, 3);
+    assert_int_equal(out.click.campaign, 4);
+    assert_int_equal(out.click.influencer, 5);
+    assert_int_equal(out.click.flags, CLICK_NO_VISITOR);
+    assert_int_equal(out.click.asn, 3320);
+    assert_int_equal(out.click.status, 302);
+    assert_int_equal(out.click.route, 258);
+    assert_int_equal(out.click.verdict, VERDICT_PREVIEW);
+    assert_memory_equal(&out.click.device, &in.click.device, 7);
+    assert_memory_equal(out.click.country, "DE", 2);
+    assert_text(out.click.rule, "agent:curl");
+    assert_text(out.click.referrer_host, "l.instagram.com");
+    assert_text(out.click.language, "de-AT");
+    assert_text(out.click.region, "BY");
+    assert_text(out.click.city, "M\xC3\xBCnchen");
+}
+
+static void lost_and_gap_survive(void **state)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX];
+    struct event in = {.kind = EVENT_LOST}, out;
+    size_t length;
+
+    (void)state;
+    in.lost = (struct lost){.episode = 9, .count = 100, .from_us = -1, .until_us = 77};
+    length = event_encode(&in, payload);
+    assert_true(decode(payload, length, &out));
+    assert_int_equal(out.kind, EVENT_LOST);
+    assert_int_equal(out.lost.episode, 9);
+    assert_int_equal(out.lost.count, 100);
+    assert_int_equal(out.lost.from_us, -1);
+    assert_int_equal(out.lost.until_us, 77);
+
+    in.kind = EVENT_GAP;
+    in.gap = (struct gap){.first = 5, .last = 1ull << 62, .reason = TEXT("damaged segment")};
+    length = event_encode(&in, payload);
+    assert_true(decode(payload, length, &out));
+    assert_int_equal(out.kind, EVENT_GAP);
+    assert_int_equal(out.gap.first, 5);
+    assert_true(out.gap.last == 1ull << 62);
+    assert_text(out.gap.reason, "damaged segment");
+}
+
+/* Encodes `in` as a city (at most 96 bytes) and looks at what is stored. */
+static void assert_city(struct text in, const char *expected)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX];
+    struct event event = full_click(), out;
+    size_t length;
+
+    event.click.city = in;
+    length = event_encode(&event, payload);
+    assert_true(decode(payload, length, &out));
+    assert_text(out.click.city, expected);
+}
+
+static void hostile_text_is_made_harmless(void **state)
+{
+    char long_text[400], expected[EVENT_CITY_MAX + 1];
+
+    (void)state;
+    assert_city(TEXT("a\0b"), "a\xEF\xBF\xBD"
+                              "b");
+    assert_city(TEXT("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD");                 /* overlong */
+    assert_city(TEXT("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"); /* surrogate */
+    assert_city(TEXT("\xF4\x90\x80\x80x"),
+                "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDx"); /* too large */
+    assert_city(TEXT("ok\xE2\x82"), "ok\xEF\xBF\xBD\xEF\xBF\xBD");    /* cut off */
+    assert_city(TEXT("\xF0\x9F\x98\x80\xE2\x82\xAC\xC3\xA9"),
+                "\xF0\x9F\x98\x80\xE2\x82\xAC\xC3\xA9");
+    assert_city(TEXT("12345678\x80"), "12345678\xEF\xBF\xBD");
+    assert_city(TEXT("1234567\0"), "1234567\xEF\xBF\xBD");
+
+    /* Cut at a character boundary: 95 letters, then a character of two bytes. */
+    memset(long_text, 'x', sizeof long_text);
+    memcpy(long_text + 95, "\xC3\xA9", 2);
+    memset(expected, 'x', sizeof expected);
+    expected[95] = '\0';
+    assert_city((struct text){long_text, sizeof long_text}, expected);
+    /* The replacement counts into the maximum. */
+    memset(long_text, 0xFF, sizeof long_text);
+    for (size_t i = 0; i < EVENT_CITY_MAX; i++)
+        expected[i] = "\xEF\xBF\xBD"[i % 3];
+    expected[EVENT_CITY_MAX] = '\0';
+    assert_city((struct text){long_text, sizeof long_text}, expected);
+}
+
+static void country_is_two_letters_or_none(void **state)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX];
+    struct event event = full_click(), out;
+
+    (void)state;
+    memcpy(event.click.country, "d\xFF", 2);
+    assert_true(decode(payload, event_encode(&event, payload), &out));
+    assert_memory_equal(out.click.country, "\0", 2);
+}
+
+static void largest_event_fits(void **state)
+{
+    static char big[1000];
+    unsigned char payload[EVENT_PAYLOAD_MAX + 1];
+    struct event event = full_click(), out;
+    struct text text = {big, sizeof big};
+    size_t length;
+
+    (void)state;
+    memset(big, 'a', sizeof big);
+    payload[EVENT_PAYLOAD_MAX] = 0x5A;
+    event.click.rule = event.click.referrer_host = event.click.language = text;
+    event.click.region = event.click.city = text;
+    length = event_encode(&event, payload);
+    assert_true(length <= EVENT_PAYLOAD_MAX && payload[EVENT_PAYLOAD_MAX] == 0x5A);
+    assert_true(decode(payload, length, &out));
+    assert_int_equal(out.click.referrer_host.length, EVENT_REFERRER_MAX);
+}
+
+static void everything_else_is_refused(void **state)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX + 1];
+    struct event event = full_click(), out;
+    size_t length = event_encode(&event, payload);
+
+    (void)state;
+    for (size_t cut = 0; cut < length; cut++)
+        assert_false(decode(payload, cut, &out));
+    payload[length] = 0;
+    assert_false(decode(payload, length + 1, &out));
+    payload[0] = EVENT_VERSION + 1;
+    assert_false(decode(payload, length, &out));
+    payload[0] = EVENT_VERSION;
+    payload[1] = 99;
+    assert_false(decode(payload, length, &out));
+    payload[1] = EVENT_CLICK;
+    payload[length - 1] = 0xFF; /* the city is no UTF-8 now */
+    assert_false(decode(payload, length, &out));
+
+    event.kind = EVENT_GAP;
+    event.gap = (struct gap){.first = 5, .last = 4};
+    length = event_encode(&event, payload);
+    assert_false(decode(payload, length, &out));
+}
+
+static void names_of_verdicts(void **state)
+{
+    (void)state;
+    assert_string_equal(verdict_name(VERDICT_HUMAN), "human");
+    assert_string_equal(verdict_name(VERDICT_INTERNAL), "internal");
+    assert_string_equal(verdict_name((enum verdict)200), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(click_survives),
+        cmocka_unit_test(lost_and_gap_survive),
+        cmocka_unit_test(hostile_text_is_made_harmless),
+        cmocka_unit_test(country_is_two_letters_or_none),
+        cmocka_unit_test(largest_event_fits),
+        cmocka_unit_test(everything_else_is_refused),
+        cmocka_unit_test(names_of_verdicts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
