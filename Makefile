@@ -11,7 +11,8 @@ PYTHON    ?= /usr/bin/python3
 CC        ?= gcc
 
 VERSION   := $(shell cat VERSION)
-LIBRARIES := libevent_core libevent_extra hiredis libmaxminddb lmdb jansson libconfuse libsodium zlib libpq
+LIBRARIES := libevent_core libevent_extra hiredis libmaxminddb lmdb jansson libconfuse libsodium zlib libpq \
+             libpcre2-8 libidn2
 # pkg-config is installed by deploy/install-deps; `make run` on a bare machine gets there first.
 PKG_CFLAGS = $(shell pkg-config --cflags $(LIBRARIES))
 PKG_LIBS   = $(shell pkg-config --libs $(LIBRARIES))

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "shared/error.h"
+#include "shared/text.h"
 
 #define EVENT_VERSION        1
 #define EVENT_PAYLOAD_MAX    2048 /* bytes of one encoded payload, whatever its texts */
@@ -44,12 +45,6 @@ enum verdict {
 
 /* "human", "bot", … as in the PostgreSQL enum kudos.verdict; "unknown" for other numbers. */
 const char *verdict_name(enum verdict verdict);
-
-/* A piece of text that is owned elsewhere; `bytes` may be NULL when `length` is 0. */
-struct text {
-    const char *bytes;
-    size_t length;
-};
 
 enum click_flag {
     CLICK_NO_VISITOR = 1u << 0, /* Sec-GPC: 1 or DNT: 1 */

@@ -25,7 +25,8 @@ struct visitor_request {
     struct text dnt;
 };
 
-/* Builds the pattern automaton and opens the GeoIP files that the settings name. */
+/* Builds the pattern automaton and opens the GeoIP files that the settings name. One that cannot be
+ * used is logged and does without: a link never fails for want of a country. */
 struct classifier *classifier_open(const struct settings *settings, struct error *error) MUST_CHECK;
 void classifier_close(struct classifier *classifier);
 

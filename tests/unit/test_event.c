@@ -11,8 +11,6 @@
 
 #include "server/clicks/event.h"
 
-#define TEXT(literal) ((struct text){literal, sizeof(literal) - 1})
-
 static struct event full_click(void)
 {
     struct event event = {.kind = EVENT_CLICK};
