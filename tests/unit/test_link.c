@@ -10,8 +10,6 @@
 
 #include "server/links/link.h"
 
-#define TEXT(literal) ((struct text){literal, sizeof(literal) - 1})
-
 static struct link full_link(void)
 {
     return (struct link){
