@@ -9,12 +9,12 @@ comment on type kudos.verdict is
   'Is this click a person? human: yes. bot, preview (a link-preview fetcher), prefetch (a browser or mail scanner looking ahead), datacenter, invalid, internal (own staff): no; stored, but left out of billable counts.';
 
 create type kudos.device as enum
-  ('desktop', 'phone', 'tablet', 'tv', 'console', 'watch', 'car', 'other');
-comment on type kudos.device is 'Kind of device that clicked; null when unknown.';
+  ('smartphone', 'tablet', 'desktop', 'tv', 'console', 'wearable', 'car', 'bot');
+comment on type kudos.device is 'Kind of device that clicked (phablets and feature phones are smartphones); null when unknown.';
 
 create type kudos.medium as enum
-  ('direct', 'social', 'search', 'email', 'chat', 'video', 'referral', 'paid', 'internal', 'other');
-comment on type kudos.medium is 'How the visitor got to the link, by its referrer; null when unknown.';
+  ('direct', 'social', 'search', 'email', 'chatbot', 'paid', 'internal', 'other');
+comment on type kudos.medium is 'How the visitor got to the link, by its referrer (other: a host that is none of these); null when unknown.';
 
 create type kudos.gap_kind as enum ('damaged', 'lost', 'declared');
 comment on type kudos.gap_kind is
