@@ -1,10 +1,12 @@
 #pragma once
 /* A blocking session with Redis, with a limit on every wait: connect, each call, and back-off with
- * jitter between attempts. Used by flush, verify, check and admin's stats helper; ship brings its
- * own loop around redis_connect_nonblocking()'s socket since it must keep its disk clock.
+ * jitter between attempts to connect. Used by flush, verify, check and admin's stats helper; ship
+ * brings its own loop around redis_connect_nonblocking()'s socket since it must keep its disk clock.
  *
  * An answer that did not come in time closes the connection: a late answer can never be taken for
- * the answer to the next question. */
+ * the answer to the next question. Until the next attempt to connect is due, calls fail at once, so
+ * that the caller may go on with something else. After a READONLY reply the connection is made anew,
+ * since the name may lead to another server by now. */
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,7 +30,12 @@ redisReply *redis_call(struct redis *redis, int argc, const char **argv, const s
 redisReply *redis_script(struct redis *redis, const char *source, int numkeys, int argc,
                          const char **argv, const size_t *lengths, struct error *error) MUST_CHECK;
 
-/* A connected hiredis context with non-blocking socket, authenticated and with its database
- * selected, for loops of their own. NULL with the reason. */
-redisContext *redis_connect_nonblocking(const char *url, int64_t timeout_ms,
+/* Begins to connect and returns at once, for loops of their own (only a host name that must be
+ * looked up can hold it up). The socket is non-blocking; AUTH and SELECT, where the URL asks for
+ * them, are in the output buffer: the first `*greetings` replies answer them, and an error among
+ * these means that the connection is of no use. redisFree() it. NULL with the reason. */
+redisContext *redis_connect_nonblocking(const char *url, unsigned *greetings,
                                         struct error *error) MUST_CHECK;
+
+/* Checks `url` without connecting. */
+bool redis_url_check(const char *url, struct error *error) MUST_CHECK;
