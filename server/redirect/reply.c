@@ -1,0 +1,127 @@
+/* See reply.h. */
+#include "server/redirect/reply.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shared/clock.h"
+
+#define PRIVATE "Cache-Control: private, no-store\r\n"
+#define PLAIN   "Content-Type: text/plain; charset=utf-8\r\n"
+#define DAY     "Cache-Control: public, max-age=86400\r\n"
+
+/* The referrer policy lets the shop see which site its visitor came from, and no more than that. */
+#define REDIRECT \
+    PRIVATE "Referrer-Policy: strict-origin-when-cross-origin\r\nX-Robots-Tag: noindex\r\n"
+
+struct form {
+    const char *status;
+    const char *fields;
+    const char *body;
+};
+
+static const struct form forms[ANSWER_COUNT] = {
+    [ANSWER_HEALTH] = {"200 OK", PRIVATE PLAIN, "ok\n"},
+    /* Robots may come in: what they find says noindex, which they could not see otherwise. */
+    [ANSWER_ROBOTS] = {"200 OK", DAY PLAIN, "User-agent: *\nDisallow:\n"},
+    [ANSWER_FAVICON] = {"204 No Content", DAY, ""},
+    [ANSWER_MOVED] = {"301 Moved Permanently", REDIRECT, ""},
+    [ANSWER_FOUND] = {"302 Found", REDIRECT, ""},
+    [ANSWER_TEMPORARY] = {"307 Temporary Redirect", REDIRECT, ""},
+    [ANSWER_PERMANENT] = {"308 Permanent Redirect", REDIRECT, ""},
+    [ANSWER_BAD] = {"400 Bad Request", PRIVATE PLAIN, "This request is malformed.\n"},
+    [ANSWER_NOT_FOUND] = {"404 Not Found", PRIVATE PLAIN "X-Robots-Tag: noindex\r\n",
+                          "There is no such link.\n"},
+    [ANSWER_METHOD] = {"405 Method Not Allowed", PRIVATE PLAIN "Allow: GET, HEAD\r\n",
+                       "Only GET and HEAD work here.\n"},
+    [ANSWER_TIMEOUT] = {"408 Request Timeout", PRIVATE PLAIN, "The request took too long.\n"},
+    [ANSWER_GONE] = {"410 Gone", PRIVATE PLAIN "X-Robots-Tag: noindex\r\n",
+                     "This link has expired.\n"},
+    [ANSWER_TARGET_LONG] = {"414 URI Too Long", PRIVATE PLAIN, "The address is too long.\n"},
+    [ANSWER_HEAD_LARGE] = {"431 Request Header Fields Too Large", PRIVATE PLAIN,
+                           "The request's header is too large.\n"},
+    [ANSWER_UNAVAILABLE] = {"503 Service Unavailable", PRIVATE PLAIN "Retry-After: 1\r\n",
+                            "Links are not loaded yet. Try again in a second.\n"},
+};
+
+static const struct text connections[] = {
+    [REPLY_STAYS] = {"", 0},
+    [REPLY_KEEP_ALIVE] = {"Connection: keep-alive\r\n", 24},
+    [REPLY_CLOSE] = {"Connection: close\r\n", 19},
+};
+
+static bool is_redirect(enum answer answer)
+{
+    return answer >= ANSWER_MOVED && answer <= ANSWER_PERMANENT;
+}
+
+static char *put(char *at, const char *bytes, size_t length)
+{
+    memcpy(at, bytes, length);
+    return at + length;
+}
+
+void reply_open(struct reply_writer *writer, const char *click_id_param)
+{
+    size_t length = strlen(click_id_param);
+
+    memset(writer, 0, sizeof *writer);
+    assert(3 * length <= sizeof writer->name);
+    writer->name_length = location_encode_name(click_id_param, length, writer->name);
+}
+
+void reply_set_time(struct reply_writer *writer, int64_t wall_us)
+{
+    int64_t second = wall_us / US_PER_SECOND;
+    char date[HTTP_DATE_BYTES + 1];
+
+    if (second == writer->built_for_s)
+        return;
+    writer->built_for_s = second;
+    clock_http_date(wall_us, date);
+    for (int i = 0; i < ANSWER_COUNT; i++) {
+        const struct form *form = &forms[i];
+        char size[64] = "";
+        int length;
+
+        if (i != ANSWER_FAVICON) /* RFC 9110: no Content-Length in a 204 */
+            snprintf(size, sizeof size, "Content-Length: %zu\r\n", strlen(form->body));
+        length =
+            snprintf(writer->heads[i], REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s",
+                     form->status, date, form->fields, size, is_redirect(i) ? "Location: " : "");
+        assert(length > 0 && length < REPLY_HEAD_MAX && strlen(form->body) <= REPLY_BODY_MAX);
+        writer->head_lengths[i] = (uint16_t)length;
+    }
+}
+
+size_t reply_max(size_t target_length)
+{
+    return REPLY_HEAD_MAX + location_max(target_length) + REPLY_BODY_MAX + 64;
+}
+
+size_t reply_write(const struct reply_writer *writer, const struct decision *decision,
+                   enum reply_connection connection, bool with_body, const char *click_id,
+                   char *out, struct location_mark *mark)
+{
+    enum answer answer = decision->answer;
+    const struct text *said = &connections[connection];
+    char *at = out;
+
+    assert(writer->built_for_s != 0 && answer < ANSWER_COUNT);
+    *mark = (struct location_mark){0, 0};
+    at = put(at, writer->heads[answer], writer->head_lengths[answer]);
+    if (is_redirect(answer)) {
+        struct text name = {writer->name, writer->name_length};
+        size_t length = location_write(decision, &name, click_id, at, mark);
+
+        mark->at += (size_t)(at - out);
+        at += length;
+        at = put(at, "\r\n", 2);
+    }
+    at = put(at, said->bytes, said->length);
+    at = put(at, "\r\n", 2);
+    if (with_body)
+        at = put(at, forms[answer].body, strlen(forms[answer].body));
+    return (size_t)(at - out);
+}

@@ -1,0 +1,116 @@
+/* See request.h. */
+#include "server/redirect/request.h"
+
+#include <assert.h>
+#include <string.h>
+
+static struct text text_of(const struct http_span *span)
+{
+    return (struct text){span->bytes, span->length};
+}
+
+/* Host is ASCII by now: http_head has checked its bytes. */
+static void read_host(const struct http_span *host, struct request *out)
+{
+    const char *bytes = host->bytes, *colon;
+    size_t length = host->length;
+
+    out->host_length = 0;
+    if (length > 0 && bytes[0] != '[' && (colon = memchr(bytes, ':', length)))
+        length = (size_t)(colon - bytes);
+    if (length > 0 && bytes[0] == '[')
+        length = (size_t)((const char *)memchr(bytes, ']', length) - bytes) + 1;
+    if (length > 0 && bytes[length - 1] == '.')
+        length--;
+    if (length > LINK_HOST_MAX)
+        return;
+    for (size_t i = 0; i < length; i++) {
+        char c = bytes[i];
+
+        out->host[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    out->host_length = length;
+}
+
+/* Several lines are one list. Built from its end, which is the part that can be believed. */
+static struct text join_forwarded(const struct http_head *head, struct request *out)
+{
+    struct http_span rest = head->fields, name, value;
+    size_t used = 0;
+
+    while (http_next_field(&rest, &name, &value)) {
+        size_t room = sizeof out->forwarded - 1, length = value.length, over;
+
+        if (http_name_of(name.bytes, name.length) != HTTP_NAME_X_FORWARDED_FOR)
+            continue;
+        if (length > room) {
+            value.bytes += length - room;
+            length = room;
+        }
+        over = used + length > room ? used + length - room : 0;
+        memmove(out->forwarded, out->forwarded + over, used - over);
+        used -= over;
+        memcpy(out->forwarded + used, value.bytes, length);
+        used += length;
+        out->forwarded[used++] = ',';
+        assert(used <= sizeof out->forwarded);
+    }
+    return (struct text){out->forwarded, used - 1};
+}
+
+void request_read(const struct http_head *head, struct request *out)
+{
+    const struct http_span *known = head->known;
+    enum http_name purpose = known[HTTP_NAME_PURPOSE].bytes     ? HTTP_NAME_PURPOSE
+                             : known[HTTP_NAME_X_PURPOSE].bytes ? HTTP_NAME_X_PURPOSE
+                                                                : HTTP_NAME_X_MOZ;
+
+    out->method = head->method;
+    out->path = text_of(&head->path);
+    if (out->path.length > 0) {
+        assert(out->path.bytes[0] == '/');
+        out->path.bytes++;
+        out->path.length--;
+    }
+    out->query = text_of(&head->query);
+    read_host(&head->host, out);
+    out->forwarded_for = head->repeated & 1u << HTTP_NAME_X_FORWARDED_FOR
+                             ? join_forwarded(head, out)
+                             : text_of(&known[HTTP_NAME_X_FORWARDED_FOR]);
+    out->visitor = (struct visitor_request){
+        .user_agent = text_of(&known[HTTP_NAME_USER_AGENT]),
+        .accept_language = text_of(&known[HTTP_NAME_ACCEPT_LANGUAGE]),
+        .referrer = text_of(&known[HTTP_NAME_REFERER]),
+        .sec_purpose = text_of(&known[HTTP_NAME_SEC_PURPOSE]),
+        .purpose = text_of(&known[purpose]),
+        .gpc = text_of(&known[HTTP_NAME_SEC_GPC]),
+        .dnt = text_of(&known[HTTP_NAME_DNT]),
+    };
+}
+
+static bool is(const struct text *text, const char *other)
+{
+    return text->length == strlen(other) && memcmp(text->bytes, other, text->length) == 0;
+}
+
+static bool starts(const struct text *text, const char *other)
+{
+    return text->length >= strlen(other) && memcmp(text->bytes, other, strlen(other)) == 0;
+}
+
+enum route request_route(const struct request *request)
+{
+    const struct text *path = &request->path;
+
+    if (request->method == HTTP_OTHER)
+        return ROUTE_METHOD;
+    if (path->length == 0)
+        return ROUTE_NOTHING;
+    if (starts(path, "-/"))
+        return is(path, "-/health") ? ROUTE_HEALTH : ROUTE_NOTHING;
+    if (is(path, "robots.txt"))
+        return ROUTE_ROBOTS;
+    if (is(path, "favicon.ico"))
+        return ROUTE_FAVICON;
+    return starts(path, ".well-known/") ? ROUTE_NOTHING : ROUTE_LINK;
+}

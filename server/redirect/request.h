@@ -1,0 +1,37 @@
+#pragma once
+/* What the redirect needs to know of a request, taken from its parsed head. Texts point into the
+ * head's bytes and live as long as these. Pure: no socket, no clock, no allocation. */
+#include <stddef.h>
+
+#include "server/links/link.h"
+#include "server/visitor/classify.h"
+#include "shared/http_head.h"
+
+/* Longest X-Forwarded-For, all lines joined; of a longer one the end is kept, which is what the
+ * proxies nearest to us wrote. */
+#define REQUEST_FORWARDED_MAX 1024
+
+struct request {
+    enum http_method method;
+    struct text path;  /* without its leading slash */
+    struct text query; /* without '?' */
+    size_t host_length;
+    char host[LINK_HOST_MAX];       /* lower-case, no port, no trailing dot; none if too long */
+    struct text forwarded_for;      /* "" if there is none */
+    struct visitor_request visitor; /* all but the address */
+    char forwarded[REQUEST_FORWARDED_MAX]; /* where the lines are joined, if there are several */
+};
+
+/* What a request is for, as far as its method and path tell. */
+enum route {
+    ROUTE_LINK, /* GET or HEAD on what may be a slug */
+    ROUTE_HEALTH,
+    ROUTE_ROBOTS,
+    ROUTE_FAVICON,
+    ROUTE_NOTHING, /* GET or HEAD on what cannot be a slug */
+    ROUTE_METHOD,  /* neither GET nor HEAD */
+};
+
+void request_read(const struct http_head *head, struct request *out);
+
+enum route request_route(const struct request *request);
