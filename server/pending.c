@@ -1,9 +1,7 @@
 /* Weak stand-ins so that the binary links while rooms are being built; goes when the last one is. */
 #include <stdio.h>
-#include <string.h>
 
 #include "server/commands.h"
-#include "server/conversions/click_id.h"
 
 #define PENDING(name)                                                                      \
     __attribute__((weak)) int name(int argc, char **argv, const struct settings *settings) \
@@ -21,13 +19,3 @@ PENDING(key_command)
 PENDING(demo_command)
 PENDING(verify_command)
 PENDING(check_command)
-
-__attribute__((weak)) bool click_id_load_secret(const char *path,
-                                                unsigned char out[CLICK_ID_SECRET_BYTES],
-                                                struct error *error)
-{
-    (void)path;
-    (void)error;
-    memset(out, 1, CLICK_ID_SECRET_BYTES);
-    return true;
-}

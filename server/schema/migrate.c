@@ -13,12 +13,14 @@
 #include "server/stores/postgres.h"
 #include "shared/embed.h"
 
+EMBED(schema_001, "server/schema/001_core.sql");
 EMBED(schema_002, "server/schema/002_pipeline.sql");
 
 static const struct migration {
     const char *name;
     const char *sql;
 } MIGRATIONS[] = {
+    {"001_core", schema_001},
     {"002_pipeline", schema_002},
 };
 

@@ -12,9 +12,8 @@
 
 #include "shared/clock.h"
 
-#define NOW     1795600000000000
-#define ID      "0123456789012345678901234567890123456789012345678901234567890123"
-#define TEXT(s) ((struct text){s, sizeof(s) - 1})
+#define NOW 1795600000000000
+#define ID  "0123456789012345678901234567890123456789012345678901234567890123"
 
 static const struct http_limits limits = {16384, 8192, 100};
 static struct http_head head;
