@@ -14,4 +14,8 @@
     }
 
 PENDING(migrate_command)
+PENDING(workspace_command)
+PENDING(key_command)
+PENDING(demo_command)
 PENDING(verify_command)
+PENDING(check_command)
