@@ -14,8 +14,4 @@
     }
 
 PENDING(migrate_command)
-PENDING(workspace_command)
-PENDING(key_command)
-PENDING(demo_command)
 PENDING(verify_command)
-PENDING(check_command)

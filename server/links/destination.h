@@ -2,8 +2,9 @@
 /* Destinations: checked like a browser would read them, stored normalised.
  *
  * Accepted: absolute http and https URLs. Refused with the reason: other schemes, control
- * characters, spaces, backslashes, userinfo, bad percent-encoding, bad or empty hosts, ports out of
- * range, more than LINK_DESTINATION_MAX bytes. Normalised: scheme and host to lower case, default
+ * characters, spaces, backslashes, userinfo, bad or empty hosts (bad percent-encoding included; in
+ * path and query a stray % is kept, as browsers do), ports out of range, text that is not UTF-8,
+ * more than LINK_DESTINATION_MAX bytes. Normalised: scheme and host to lower case, default
  * port dropped, empty path to "/", dot segments removed, numeric IPv4 hosts to dotted form,
  * non-ASCII in path, query and fragment percent-encoded, internationalised hosts to their ASCII
  * form. */

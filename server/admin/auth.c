@@ -1,0 +1,241 @@
+/* See auth.h. */
+#include "server/admin/auth.h"
+
+#include <assert.h>
+#include <event2/keyvalq_struct.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/admin/routes.h"
+#include "server/admin/server.h"
+#include "shared/clock.h"
+
+#define KEY_START "kudos_"
+#define HEX_HASH  (2 + 2 * AUTH_HASH_BYTES + 1) /* "\x…" and NUL: PostgreSQL's text form of bytea */
+
+/* A key that PostgreSQL confirmed. A slot is found by the first bytes of its hash; a newer key may
+ * take it, which costs the older one only its service while PostgreSQL is away. */
+struct memory {
+    unsigned char hash[AUTH_HASH_BYTES];
+    struct key key;
+    int64_t confirmed_us; /* monotonic; 0: empty */
+    int64_t touched_us;
+    int64_t expires_us; /* wall; 0: never */
+};
+
+struct auth {
+    struct memory memories[AUTH_MEMORY_KEYS];
+};
+
+/* What waits for PostgreSQL's answer. */
+struct question {
+    struct request *request;
+    void (*next)(struct request *request);
+    unsigned char hash[AUTH_HASH_BYTES];
+    char hex[HEX_HASH];
+};
+
+static const struct statement find_key = {
+    .sql = "select id, workspace_id, scope, encode(hash, 'hex'),"
+           " coalesce((extract(epoch from expires_at) * 1000000)::bigint, 0)"
+           " from kudos.api_keys where hash = $1::bytea and revoked_at is null"
+           " and (expires_at is null or expires_at > now())"};
+
+static const struct statement touch_key = {
+    .sql = "update kudos.api_keys set last_used_at = now() where id = $1::bigint"
+           " and (last_used_at is null or last_used_at < now() - interval '50 seconds')"};
+
+struct auth *auth_new(void)
+{
+    return calloc(1, sizeof(struct auth));
+}
+
+void auth_free(struct auth *auth)
+{
+    free(auth);
+}
+
+void auth_make_key(char key[AUTH_KEY_LENGTH + 1], unsigned char hash[AUTH_HASH_BYTES])
+{
+    static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789"; /* no look-alikes */
+    unsigned char secret[32];
+    char *at = stpcpy(key, KEY_START);
+
+    static_assert(sizeof letters == 33, "five bits a letter");
+    for (int i = 0; i < AUTH_PREFIX_LENGTH; i++)
+        *at++ = letters[randombytes_uniform(32)];
+    *at++ = '_';
+    randombytes_buf(secret, sizeof secret);
+    sodium_bin2base64(at, 44, secret, sizeof secret, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(secret, sizeof secret);
+    assert(strlen(key) == AUTH_KEY_LENGTH);
+    crypto_hash_sha256(hash, (const unsigned char *)key, AUTH_KEY_LENGTH);
+}
+
+bool auth_hash_key(const char *key, size_t length, unsigned char hash[AUTH_HASH_BYTES])
+{
+    if (length != AUTH_KEY_LENGTH || strncmp(key, KEY_START, strlen(KEY_START)) != 0)
+        return false;
+    crypto_hash_sha256(hash, (const unsigned char *)key, length);
+    return true;
+}
+
+enum scope auth_scope(const char *name)
+{
+    static const char *const names[] = {"", "conversions", "read", "write", "admin"};
+
+    for (int i = SCOPE_CONVERSIONS; i <= SCOPE_ADMIN; i++) {
+        if (strcmp(names[i], name) == 0)
+            return (enum scope)i;
+    }
+    return SCOPE_NONE;
+}
+
+static void refuse(struct request *request, const char *detail)
+{
+    request_header(request, "WWW-Authenticate", "Bearer realm=\"kudos\"");
+    request_problem(request, 401, "unauthorized", "%s", detail);
+}
+
+static void question_end(struct question *question)
+{
+    sodium_memzero(question->hash, sizeof question->hash);
+    free(question);
+}
+
+static struct memory *memory_of(struct auth *auth, const unsigned char hash[AUTH_HASH_BYTES])
+{
+    return &auth->memories[((unsigned)hash[0] << 8 | hash[1]) % AUTH_MEMORY_KEYS];
+}
+
+/* True if the route's scope is within the key's. */
+static bool scope_suffices(enum scope has, enum scope needs)
+{
+    if (needs == SCOPE_CONVERSIONS)
+        return has == SCOPE_CONVERSIONS || has >= SCOPE_WRITE;
+    return has >= needs;
+}
+
+static void proceed(struct question *question, const struct key *key)
+{
+    struct request *request = question->request;
+    void (*next)(struct request *) = question->next;
+
+    question_end(question);
+    request->key = *key;
+    if (scope_suffices(key->scope, request->route->scope))
+        next(request);
+    else
+        request_problem(request, 403, "forbidden", "this key's scope does not allow it");
+}
+
+static void on_touched(const struct pool_answer *answer, void *argument)
+{
+    (void)answer; /* a note of use that could not be made is made by the next request */
+    (void)argument;
+}
+
+static void touch(struct admin *admin, struct memory *memory, int64_t now_us)
+{
+    char id[24];
+    const char *parameters[] = {id};
+
+    if (memory->touched_us && now_us - memory->touched_us < AUTH_TOUCH_MS * US_PER_MS)
+        return;
+    memory->touched_us = now_us;
+    snprintf(id, sizeof id, "%lld", (long long)memory->key.id);
+    pool_query(admin->pool, &touch_key, 1, parameters, on_touched, NULL);
+}
+
+/* Takes PostgreSQL's row over into the memory. */
+static struct memory *remember(struct auth *auth, const struct question *question,
+                               const PGresult *row, int64_t now_us)
+{
+    struct memory *memory = memory_of(auth, question->hash);
+
+    if (sodium_memcmp(memory->hash, question->hash, AUTH_HASH_BYTES) != 0)
+        memory->touched_us = 0;
+    memcpy(memory->hash, question->hash, AUTH_HASH_BYTES);
+    memory->key.id = atoll(PQgetvalue(row, 0, 0));
+    memory->key.workspace = atoll(PQgetvalue(row, 0, 1));
+    memory->key.scope = auth_scope(PQgetvalue(row, 0, 2));
+    memory->expires_us = atoll(PQgetvalue(row, 0, 4));
+    memory->confirmed_us = now_us;
+    return memory;
+}
+
+static void forget(struct auth *auth, const unsigned char hash[AUTH_HASH_BYTES])
+{
+    struct memory *memory = memory_of(auth, hash);
+
+    if (sodium_memcmp(memory->hash, hash, AUTH_HASH_BYTES) == 0)
+        memory->confirmed_us = 0;
+}
+
+/* PostgreSQL cannot say now: what did it say lately? */
+static void on_no_answer(struct question *question, const struct pool_answer *answer)
+{
+    struct request *request = question->request;
+    struct memory *memory = memory_of(request->admin->auth, question->hash);
+
+    if ((request->route->flags & ROUTE_STORE_AWAY) && memory->confirmed_us &&
+        sodium_memcmp(memory->hash, question->hash, AUTH_HASH_BYTES) == 0 &&
+        clock_mono_us() - memory->confirmed_us < AUTH_MEMORY_MS * US_PER_MS &&
+        (!memory->expires_us || clock_wall_us() < memory->expires_us)) {
+        proceed(question, &memory->key);
+        return;
+    }
+    question_end(question);
+    request_store_problem(request, answer);
+}
+
+static void on_key(const struct pool_answer *answer, void *argument)
+{
+    struct question *question = argument;
+    struct request *request = question->request;
+    struct memory *memory;
+
+    if (answer->outcome != POOL_DONE) {
+        on_no_answer(question, answer);
+        return;
+    }
+    if (PQntuples(answer->result) != 1 ||
+        strlen(PQgetvalue(answer->result, 0, 3)) != 2 * AUTH_HASH_BYTES ||
+        sodium_memcmp(PQgetvalue(answer->result, 0, 3), question->hex + 2, 2 * AUTH_HASH_BYTES)) {
+        forget(request->admin->auth, question->hash);
+        question_end(question);
+        refuse(request, "the key is unknown, expired or revoked");
+        return;
+    }
+    memory = remember(request->admin->auth, question, answer->result, clock_mono_us());
+    touch(request->admin, memory, memory->confirmed_us);
+    proceed(question, &memory->key);
+}
+
+void auth_request(struct request *request, void (*next)(struct request *request))
+{
+    const char *header =
+        evhttp_find_header(evhttp_request_get_input_headers(request->http), "Authorization");
+    struct question *question;
+    const char *parameters[1];
+
+    if (!header || strncasecmp(header, "Bearer ", 7) != 0) {
+        refuse(request, "send the key as \"Authorization: Bearer kudos_…\"");
+        return;
+    }
+    header += 7 + strspn(header + 7, " ");
+    question = calloc(1, sizeof *question);
+    if (!question || !auth_hash_key(header, strlen(header), question->hash)) {
+        free(question);
+        refuse(request, "the key is unknown, expired or revoked");
+        return;
+    }
+    question->request = request;
+    question->next = next;
+    memcpy(question->hex, "\\x", 2);
+    sodium_bin2hex(question->hex + 2, sizeof question->hex - 2, question->hash, AUTH_HASH_BYTES);
+    parameters[0] = question->hex;
+    pool_query(request->admin->pool, &find_key, 1, parameters, on_key, question);
+}

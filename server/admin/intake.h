@@ -1,0 +1,24 @@
+#pragma once
+/* What a request must be before a handler sees it: unambiguously framed, of the right type and
+ * size, and one well-formed JSON object.
+ *
+ * evhttp decides where a request ends before it shows it, and does so leniently; whatever a proxy
+ * in between might have read in another way is answered 400 and the connection closed, so that what
+ * follows on it is never taken for a request. */
+#include <stdbool.h>
+
+#include "server/admin/request.h"
+
+#define JSON_DEPTH_MAX 32
+
+/* False after answering 400 (and closing) for an ambiguous head: both or several lengths, a length
+ * that is no number, a transfer coding other than "chunked", a body on a method that has none, a
+ * header name that is no token, control characters, no Host or several. Ends the request then. */
+bool intake_framing(struct request *request);
+
+/* Parses the query. False after answering 400. */
+bool intake_query(struct request *request);
+
+/* Parses the body into request->body. False after answering: 415 (not JSON), 413 (too long), 400
+ * (empty, malformed, no object, nested too deep), 422 (a name twice, \u0000). */
+bool intake_body(struct request *request);

@@ -1,0 +1,31 @@
+#pragma once
+/* The admin plane: one event loop that serves marketers' HTTP calls. See server/admin/README.md for
+ * the API, server.c for the loop. This is what handlers find through request->admin. */
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/settings.h"
+
+struct auth;
+struct live;
+struct pool;
+struct replica;
+struct role_context;
+struct totals;
+
+struct admin {
+    struct role_context *context;
+    const struct settings *settings; /* context's own; renewed by SIGHUP */
+    struct event_base *base;
+    struct evhttp *http;
+    struct evhttp_bound_socket *socket;
+    struct pool *pool;
+    struct auth *auth;
+    struct live *live;
+    struct totals *totals;
+    struct replica *replica; /* NULL while it cannot be opened */
+    size_t in_flight;        /* requests not answered yet */
+    bool stopping;
+};
