@@ -31,7 +31,7 @@ SOURCES   := $(sort $(wildcard shared/*.c server/*.c server/*/*.c))
 LIBRARY   := $(filter-out server/main.c,$(SOURCES))
 UNIT      := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ      := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/links/*.txt)
+DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt)
 C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] tests/*/*.[ch]))
 
 # V=1 shows the commands.
