@@ -247,9 +247,9 @@ static void split_path(struct http_head *head, const char *at)
     if (fragment)
         end = fragment;
     query = memchr(at, '?', (size_t)(end - at));
-    head->path = (struct http_span){at, (size_t)((query ? query : end) - at)};
+    head->path = (struct text){at, (size_t)((query ? query : end) - at)};
     if (query)
-        head->query = (struct http_span){query + 1, (size_t)(end - query - 1)};
+        head->query = (struct text){query + 1, (size_t)(end - query - 1)};
 }
 
 /* http://host[:port][/path][?query]; no other scheme, no userinfo. */
@@ -265,7 +265,7 @@ static bool split_absolute(struct http_head *head)
         return false;
     for (authority = at; at < end && *at != '/' && *at != '?' && *at != '#'; at++)
         continue;
-    head->host = (struct http_span){authority, (size_t)(at - authority)};
+    head->host = (struct text){authority, (size_t)(at - authority)};
     split_path(head, at);
     return head->host.length > 0 && authority_is_valid(authority, head->host.length);
 }
@@ -302,7 +302,7 @@ static enum step read_target(struct cursor *cursor, const struct http_limits *li
         return STEP_PARTIAL;
     if (*stop != ' ' || stop == start)
         return bad(head, 400);
-    head->target = (struct http_span){start, (size_t)(stop - start)};
+    head->target = (struct text){start, (size_t)(stop - start)};
     cursor->at = stop + 1;
     return split_target(head, connect) ? STEP_DONE : bad(head, 400);
 }
@@ -348,7 +348,7 @@ static bool name_is_token(const char *at, const char *end)
 
 /* Reads one `name: value CRLF`. */
 static enum step read_field(struct cursor *cursor, struct http_head *head, enum http_name *known,
-                            struct http_span *value)
+                            struct text *value)
 {
     const char *name = cursor->at, *colon = find_colon(name, cursor->end), *start, *stop;
     enum step step;
@@ -367,11 +367,11 @@ static enum step read_field(struct cursor *cursor, struct http_head *head, enum 
         return step;
     while (stop > start && is_blank(stop[-1]))
         stop--;
-    *value = (struct http_span){start, (size_t)(stop - start)};
+    *value = (struct text){start, (size_t)(stop - start)};
     return STEP_DONE;
 }
 
-static bool parse_content_length(struct http_head *head, const struct http_span *value)
+static bool parse_content_length(struct http_head *head, const struct text *value)
 {
     if (value->length == 0 || value->length > CONTENT_LENGTH_DIGITS_MAX)
         return false;
@@ -384,7 +384,7 @@ static bool parse_content_length(struct http_head *head, const struct http_span 
 }
 
 /* Looks for `close` and `keep-alive` in a comma-separated list; close wins over all. */
-static void read_connection(const struct http_span *value, bool *close, bool *keep_alive)
+static void read_connection(const struct text *value, bool *close, bool *keep_alive)
 {
     const char *at = value->bytes, *end = at + value->length, *token;
 
@@ -401,8 +401,8 @@ static void read_connection(const struct http_span *value, bool *close, bool *ke
 }
 
 /* What a field line means for the message itself. */
-static enum step take_field(struct http_head *head, enum http_name name,
-                            const struct http_span *value, bool *close, bool *keep_alive)
+static enum step take_field(struct http_head *head, enum http_name name, const struct text *value,
+                            bool *close, bool *keep_alive)
 {
     bool first = head->known[name].bytes == NULL;
 
@@ -427,7 +427,7 @@ static enum step take_field(struct http_head *head, enum http_name name,
 /* Rules that concern the head as a whole. */
 static enum step check_head(struct http_head *head, bool close, bool keep_alive)
 {
-    const struct http_span *known = head->known;
+    const struct text *known = head->known;
 
     if (head->minor_version == 1 && !known[HTTP_NAME_HOST].bytes)
         return bad(head, 400);
@@ -446,14 +446,14 @@ static enum step read_fields(struct cursor *cursor, const struct http_limits *li
     const char *start = cursor->at;
 
     for (;;) {
-        struct http_span value;
+        struct text value;
         enum http_name name;
         enum step step;
 
         if (cursor->at == cursor->end)
             return STEP_PARTIAL;
         if (*cursor->at == '\r') {
-            head->fields = (struct http_span){start, (size_t)(cursor->at - start)};
+            head->fields = (struct text){start, (size_t)(cursor->at - start)};
             step = read_crlf(cursor, head);
             return step == STEP_DONE ? check_head(head, close, keep_alive) : step;
         }
@@ -515,7 +515,7 @@ int http_head_parse(const char *bytes, size_t length, size_t seen, const struct 
     return (int)(cursor.at - bytes);
 }
 
-bool http_next_field(struct http_span *rest, struct http_span *name, struct http_span *value)
+bool http_next_field(struct text *rest, struct text *name, struct text *value)
 {
     const char *end = rest->bytes + rest->length, *colon, *line_end;
 
@@ -524,12 +524,12 @@ bool http_next_field(struct http_span *rest, struct http_span *name, struct http
     colon = memchr(rest->bytes, ':', rest->length);
     line_end = memchr(rest->bytes, '\r', rest->length);
     assert(colon && line_end && colon < line_end && end - line_end >= 2);
-    *name = (struct http_span){rest->bytes, (size_t)(colon - rest->bytes)};
-    *value = (struct http_span){colon + 1, (size_t)(line_end - colon - 1)};
+    *name = (struct text){rest->bytes, (size_t)(colon - rest->bytes)};
+    *value = (struct text){colon + 1, (size_t)(line_end - colon - 1)};
     for (; value->length > 0 && is_blank(value->bytes[0]); value->bytes++)
         value->length--;
     while (value->length > 0 && is_blank(value->bytes[value->length - 1]))
         value->length--;
-    *rest = (struct http_span){line_end + 2, (size_t)(end - line_end - 2)};
+    *rest = (struct text){line_end + 2, (size_t)(end - line_end - 2)};
     return true;
 }

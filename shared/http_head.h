@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "shared/error.h"
+#include "shared/text.h"
 
 /* Results of http_head_parse() that are no length. */
 #define HTTP_HEAD_BAD     (-1) /* answer head->status and close */
@@ -55,11 +56,6 @@ enum http_name {
     HTTP_NAME_OTHER,
 };
 
-struct http_span {
-    const char *bytes;
-    size_t length;
-};
-
 struct http_head {
     int status; /* why it is HTTP_HEAD_BAD: 400, 414 or 431 */
     enum http_method method;
@@ -69,13 +65,13 @@ struct http_head {
     bool chunked;
     uint64_t content_length;
     unsigned field_count;
-    struct http_span target; /* as it was sent */
-    struct http_span host;   /* with port; of the target where that is absolute, else of Host */
-    struct http_span path;   /* from its slash on; empty for `*`, authority and a bare host */
-    struct http_span query;  /* between '?' and '#' */
-    struct http_span known[HTTP_NAME_OTHER]; /* value of the first line of that name */
-    uint32_t repeated;                       /* bit 1 << name: there are more lines of it */
-    struct http_span fields;                 /* all lines, for http_next_field() */
+    struct text target; /* as it was sent */
+    struct text host;   /* with port; of the target where that is absolute, else of Host */
+    struct text path;   /* from its slash on; empty for `*`, authority and a bare host */
+    struct text query;  /* between '?' and '#' */
+    struct text known[HTTP_NAME_OTHER]; /* value of the first line of that name */
+    uint32_t repeated;                  /* bit 1 << name: there are more lines of it */
+    struct text fields;                 /* all lines, for http_next_field() */
 };
 
 /* Parses the head at `bytes`. `seen` is how many of these bytes an earlier call has already found
@@ -85,8 +81,7 @@ int http_head_parse(const char *bytes, size_t length, size_t seen, const struct 
                     struct http_head *head) MUST_CHECK;
 
 /* Walks the field lines of a parsed head: `rest` starts as head->fields. False at the end. */
-bool http_next_field(struct http_span *rest, struct http_span *name,
-                     struct http_span *value) MUST_CHECK;
+bool http_next_field(struct text *rest, struct text *name, struct text *value) MUST_CHECK;
 
 /* What a name is; case does not matter. */
 enum http_name http_name_of(const char *name, size_t length);

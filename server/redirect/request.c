@@ -4,13 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-static struct text text_of(const struct http_span *span)
-{
-    return (struct text){span->bytes, span->length};
-}
-
 /* Host is ASCII by now: http_head has checked its bytes. */
-static void read_host(const struct http_span *host, struct request *out)
+static void read_host(const struct text *host, struct request *out)
 {
     const char *bytes = host->bytes, *colon;
     size_t length = host->length;
@@ -25,9 +20,7 @@ static void read_host(const struct http_span *host, struct request *out)
     if (length > LINK_HOST_MAX)
         return;
     for (size_t i = 0; i < length; i++) {
-        char c = bytes[i];
-
-        out->host[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+        out->host[i] = ascii_lower(bytes[i]);
     }
     out->host_length = length;
 }
@@ -35,7 +28,7 @@ static void read_host(const struct http_span *host, struct request *out)
 /* Several lines are one list. Built from its end, which is the part that can be believed. */
 static struct text join_forwarded(const struct http_head *head, struct request *out)
 {
-    struct http_span rest = head->fields, name, value;
+    struct text rest = head->fields, name, value;
     size_t used = 0;
 
     while (http_next_field(&rest, &name, &value)) {
@@ -60,31 +53,31 @@ static struct text join_forwarded(const struct http_head *head, struct request *
 
 void request_read(const struct http_head *head, struct request *out)
 {
-    const struct http_span *known = head->known;
+    const struct text *known = head->known;
     enum http_name purpose = known[HTTP_NAME_PURPOSE].bytes     ? HTTP_NAME_PURPOSE
                              : known[HTTP_NAME_X_PURPOSE].bytes ? HTTP_NAME_X_PURPOSE
                                                                 : HTTP_NAME_X_MOZ;
 
     out->method = head->method;
-    out->path = text_of(&head->path);
+    out->path = head->path;
     if (out->path.length > 0) {
         assert(out->path.bytes[0] == '/');
         out->path.bytes++;
         out->path.length--;
     }
-    out->query = text_of(&head->query);
+    out->query = head->query;
     read_host(&head->host, out);
     out->forwarded_for = head->repeated & 1u << HTTP_NAME_X_FORWARDED_FOR
                              ? join_forwarded(head, out)
-                             : text_of(&known[HTTP_NAME_X_FORWARDED_FOR]);
+                             : known[HTTP_NAME_X_FORWARDED_FOR];
     out->visitor = (struct visitor_request){
-        .user_agent = text_of(&known[HTTP_NAME_USER_AGENT]),
-        .accept_language = text_of(&known[HTTP_NAME_ACCEPT_LANGUAGE]),
-        .referrer = text_of(&known[HTTP_NAME_REFERER]),
-        .sec_purpose = text_of(&known[HTTP_NAME_SEC_PURPOSE]),
-        .purpose = text_of(&known[purpose]),
-        .gpc = text_of(&known[HTTP_NAME_SEC_GPC]),
-        .dnt = text_of(&known[HTTP_NAME_DNT]),
+        .user_agent = known[HTTP_NAME_USER_AGENT],
+        .accept_language = known[HTTP_NAME_ACCEPT_LANGUAGE],
+        .referrer = known[HTTP_NAME_REFERER],
+        .sec_purpose = known[HTTP_NAME_SEC_PURPOSE],
+        .purpose = known[purpose],
+        .gpc = known[HTTP_NAME_SEC_GPC],
+        .dnt = known[HTTP_NAME_DNT],
     };
 }
 

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_span(struct http_span span, const char *bytes, int length)
+static void check_span(struct text span, const char *bytes, int length)
 {
     if (span.length == 0)
         return;
@@ -19,7 +19,7 @@ static void check_span(struct http_span span, const char *bytes, int length)
 
 static void check_head(struct http_head *head, const char *bytes, int length)
 {
-    struct http_span name, value;
+    struct text name, value;
     unsigned fields = 0;
 
     check_span(head->target, bytes, length);

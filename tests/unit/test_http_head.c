@@ -21,7 +21,7 @@ static int parse(const char *text)
     return http_head_parse(text, strlen(text), 0, &limits, &head);
 }
 
-static void assert_span(struct http_span span, const char *text)
+static void assert_span(struct text span, const char *text)
 {
     assert_int_equal(span.length, strlen(text));
     assert_memory_equal(span.bytes, text, span.length);
@@ -66,7 +66,7 @@ static void finds_the_parts_of_a_browser_request(void **state)
 
 static void walks_all_lines_of_a_field(void **state)
 {
-    struct http_span rest, name, value;
+    struct text rest, name, value;
     char joined[64] = "";
 
     (void)state;

@@ -1,0 +1,83 @@
+/* The round of a redirect process; see worker.h.
+ *
+ * A click is in the journal's file before its reply is handed to the kernel. Where that fails (the
+ * disk is full) the visitor is sent on all the same, but without a click id, and the loss is
+ * counted. A crash between the write and the sending leaves clicks that were recorded and not
+ * answered, never the other way round. */
+#include <assert.h>
+#include <string.h>
+
+#include "server/redirect/connection.h"
+#include "shared/crash.h"
+
+void worker_begin_round(struct worker *worker)
+{
+    struct round *round = &worker->round;
+
+    if (round->open)
+        return;
+    assert(round->used == 0 && round->connection_count == 0 && round->click_count == 0);
+    round->open = true;
+    round->mono_us = clock_mono_us();
+    round->wall_us = clock_wall_us();
+    reply_set_time(&worker->replies, round->wall_us);
+    replica_begin(worker->replica);
+}
+
+bool worker_has_room(const struct worker *worker)
+{
+    const struct round *round = &worker->round;
+
+    return round->size - round->used >= worker->reply_bytes_max &&
+           round->connection_count < ROUND_CONNECTIONS_MAX &&
+           (round->click_count == 0 || journal_next_seq(worker->journal) != 0);
+}
+
+/* Takes the click's id out of the reply that is waiting to be sent. */
+static void strip_id(struct round *round, const struct round_click *click)
+{
+    struct connection *connection = click->connection;
+    size_t end = connection->out_at + connection->out_length, behind = click->at + click->length;
+
+    assert(click->at > connection->out_at && behind < end && end <= round->used);
+    memmove(round->bytes + click->at, round->bytes + behind, end - behind);
+    connection->out_length -= click->length;
+}
+
+/* Writes the journal; makes sure that nobody gets the id of a click that is not in it. */
+static void commit(struct worker *worker)
+{
+    struct round *round = &worker->round;
+    uint64_t stored = journal_commit(worker->journal);
+
+    /* from the last to the first, so that the places of those before stay right */
+    for (unsigned i = round->click_count; i > 0 && round->clicks[i - 1].seq > stored; i--) {
+        if (round->clicks[i - 1].length > 0)
+            strip_id(round, &round->clicks[i - 1]);
+        round->lost++;
+    }
+    journal_count_lost(worker->journal, round->lost, round->wall_us);
+}
+
+void worker_finish_round(struct worker *worker)
+{
+    struct round *round = &worker->round;
+
+    if (!round->open)
+        return;
+    if (round->click_count > 0 || round->lost > 0) {
+        CRASH_POINT("redirect_before_commit");
+        commit(worker);
+        CRASH_POINT("redirect_after_commit");
+    }
+    for (unsigned i = 0; i < round->connection_count; i++)
+        connection_send(round->connections[i]);
+    if (round->click_count > 0)
+        CRASH_POINT("redirect_after_send");
+    round->open = false;
+    round->used = 0;
+    round->connection_count = round->click_count = 0;
+    round->lost = 0;
+    connections_free_retired(worker);
+    replica_end(worker->replica);
+}
