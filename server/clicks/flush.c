@@ -1,11 +1,204 @@
-/* Skeleton until the role lands. */
+/* The role flush: takes what ship put into Redis over into PostgreSQL, one process per partition,
+ * pass by pass (flush_pass.h). It can run on several machines: the partition's lock lets one work at
+ * a time.
+ *
+ * It keeps no state that matters. When a store is away it waits, longer each time and not in step
+ * with others, says so once, and goes on by itself. */
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/clicks/flush_days.h"
+#include "server/clicks/flush_pass.h"
+#include "server/metrics.h"
 #include "server/role.h"
+#include "server/stores/postgres.h"
+#include "shared/clock.h"
+#include "shared/log.h"
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MOST_MS  5000
+#define STOP_TRIES       3 /* failures in a row, once told to stop, before it leaves */
+
+struct loop {
+    struct role_context *context;
+    struct flusher flusher;
+    int64_t days_due_us;
+    int failures; /* in a row */
+};
+
+/* Time limits of the session: what ends this process' transaction when it freezes. */
+static bool set_limits(struct flusher *flusher, struct error *error)
+{
+    const struct settings *settings = flusher->settings;
+    int64_t idle_ms = settings->flush_takeover_ms;
+    char sql[200];
+
+    /* A slow Redis is no freeze. */
+    if (idle_ms < 2 * settings->redis_timeout_ms)
+        idle_ms = 2 * settings->redis_timeout_ms;
+    snprintf(sql, sizeof sql,
+             "set idle_in_transaction_session_timeout = %lld; set lock_timeout = %lld;"
+             " set statement_timeout = 0",
+             (long long)idle_ms, (long long)settings->flush_takeover_ms);
+    return postgres_execute(flusher->postgres, sql, 0, NULL, error);
+}
+
+static void disconnect_postgres(struct flusher *flusher)
+{
+    PQfinish(flusher->postgres);
+    flusher->postgres = NULL;
+    metrics->postgres_up = 0;
+}
+
+static bool connect_postgres(struct flusher *flusher, struct error *error)
+{
+    if (flusher->postgres && PQstatus(flusher->postgres) == CONNECTION_OK)
+        return true;
+    disconnect_postgres(flusher);
+    flusher->postgres = postgres_connect(flusher->settings->database_url, "kudos-flush", error);
+    if (!flusher->postgres)
+        return error_prefix(error, "PostgreSQL");
+    metrics->postgres_up = 1;
+    metrics->postgres_reconnects_total++;
+    if (set_limits(flusher, error))
+        return true;
+    disconnect_postgres(flusher);
+    return false;
+}
+
+/* Makes and drops days when it is time. Failing at it holds up nothing. */
+static void keep_days(struct loop *loop)
+{
+    struct flusher *flusher = &loop->flusher;
+    struct error error;
+
+    if (clock_mono_us() < loop->days_due_us)
+        return;
+    if (flush_days(flusher->postgres, flusher->settings->retention_days, &error)) {
+        loop->days_due_us = clock_mono_us() + FLUSH_DAYS_EVERY_S * US_PER_SECOND;
+        return;
+    }
+    log_warn("days_failed", "error=%s", error.text);
+    loop->days_due_us = clock_mono_us() + FLUSH_DAYS_EVERY_S * US_PER_SECOND / 10;
+}
+
+static enum flush_result one_pass(struct loop *loop, struct error *error)
+{
+    enum flush_result result = FLUSH_PASS_FAILED;
+
+    if (!connect_postgres(&loop->flusher, error))
+        return FLUSH_PASS_FAILED;
+    keep_days(loop);
+    if (PQstatus(loop->flusher.postgres) == CONNECTION_OK)
+        result = flush_pass(&loop->flusher, error);
+    else
+        error_set(error, "connection to PostgreSQL lost");
+    if (PQstatus(loop->flusher.postgres) != CONNECTION_OK)
+        disconnect_postgres(&loop->flusher);
+    return result;
+}
+
+/* The wait after the n-th failure in a row: doubling, at most BACKOFF_MOST_MS, the upper half of it
+ * random. */
+static int64_t backoff_ms(int failures)
+{
+    int64_t ms = BACKOFF_FIRST_MS;
+
+    for (int i = 1; i < failures && ms < BACKOFF_MOST_MS; i++)
+        ms *= 2;
+    ms = ms < BACKOFF_MOST_MS ? ms : BACKOFF_MOST_MS;
+    return ms / 2 + (int64_t)randombytes_uniform((uint32_t)ms / 2 + 1);
+}
+
+/* Takes note of how a pass ended; returns how long to wait before the next. */
+static int64_t after_pass(struct loop *loop, enum flush_result result, const struct error *error)
+{
+    if (result == FLUSH_PASS_FAILED) {
+        if (loop->failures++ == 0)
+            log_warn("flush_failed", "partition=%u error=%s", loop->flusher.partition, error->text);
+        metrics->flush_retries_total++;
+        return backoff_ms(loop->failures);
+    }
+    if (loop->failures > 0)
+        log_info("flush_resumed", "partition=%u failures=%d", loop->flusher.partition,
+                 loop->failures);
+    loop->failures = 0;
+    if (result == FLUSH_PASS_AGAIN)
+        return 0;
+    role_ready();
+    return loop->context->settings.flush_interval_ms;
+}
+
+/* Waits, and looks after orders; true once told to stop. After that only failures wait. */
+static bool rest(struct loop *loop, enum flush_result result, int64_t ms)
+{
+    struct error error;
+
+    switch (role_sleep(ms, -1)) {
+    case ROLE_CONTINUE: break;
+    case ROLE_RELOAD:
+        role_reload(loop->context);
+        if (loop->flusher.postgres && !set_limits(&loop->flusher, &error))
+            log_warn("limits_failed", "error=%s", error.text);
+        break;
+    case ROLE_STOP:
+        if (result == FLUSH_PASS_FAILED)
+            usleep((useconds_t)(ms * US_PER_MS));
+        return true;
+    }
+    return false;
+}
+
+static bool open_flusher(struct loop *loop)
+{
+    struct flusher *flusher = &loop->flusher;
+    const struct settings *settings = &loop->context->settings;
+    struct error error;
+
+    flusher->settings = settings;
+    flusher->partition = loop->context->slot;
+    assert((int64_t)flusher->partition < settings->partitions);
+    flush_keys_fill(&flusher->keys, flusher->partition);
+    flusher->redis = redis_open(settings->redis_url, settings->redis_timeout_ms, &error);
+    if (!flusher->redis)
+        log_error("flush_cannot_start", "error=%s", error.text);
+    return flusher->redis != NULL;
+}
+
+static void close_flusher(struct flusher *flusher)
+{
+    disconnect_postgres(flusher);
+    redis_close(flusher->redis);
+    flush_batch_free(&flusher->batch);
+    rollup_free(&flusher->rollup);
+}
+
+/* Whether a process that was told to stop may leave: the stream was empty in a pass that began after
+ * the order, or the stores have failed too often (Redis keeps what is left). */
+static bool may_leave(const struct loop *loop, enum flush_result result)
+{
+    return result == FLUSH_PASS_DONE || loop->failures >= STOP_TRIES;
+}
 
 int flush_run(struct role_context *context)
 {
-    (void)context;
-    role_ready();
-    while (role_sleep(60000, -1) != ROLE_STOP)
-        continue;
+    static struct loop loop; /* large, and there is one per process */
+    bool stopping = false;
+
+    loop.context = context;
+    if (!open_flusher(&loop))
+        return 1;
+    for (;;) {
+        struct error error = {""};
+        enum flush_result result = one_pass(&loop, &error);
+        int64_t wait_ms = after_pass(&loop, result, &error);
+        if (stopping && may_leave(&loop, result))
+            break;
+        stopping = rest(&loop, result, wait_ms) || stopping;
+    }
+    close_flusher(&loop.flusher);
     return 0;
 }

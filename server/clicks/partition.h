@@ -24,5 +24,8 @@
 #define PARTITION_KEY_BYTES    "kudos:{%u}:bytes"
 #define PARTITION_KEY_EVENTS   "kudos:{%u}:events"
 
+/* Two hashes that a recovery prepares, under a random name of its own; they expire. */
+#define PARTITION_KEY_RECOVER "kudos:{%u}:recover:%s:%s"
+
 #define BATCH_EVENTS_MAX 5000
 #define BATCH_BYTES_MAX  (1024 * 1024)
