@@ -1,0 +1,250 @@
+/* The PostgreSQL session of sync; see source.h. Statements are sent and their answers awaited in
+ * poll(), together with the role's signals. A server that sends nothing for SILENCE_MAX_US counts as
+ * gone; connecting has postgres_connect()'s own time limit. */
+#include "server/links/source.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/links/row.h"
+#include "server/stores/postgres.h"
+#include "shared/clock.h"
+#include "shared/log.h"
+
+#define SILENCE_MAX_US (30 * US_PER_SECOND)
+#define STEP_MS        1000
+#define ROWS_PER_LOOK  4096 /* rows between two looks at the signals while rows keep coming */
+
+struct source {
+    struct role_context *context;
+    PGconn *connection;
+    PGresult *state; /* the row that source_state points into */
+    bool stopped;
+};
+
+static const char BEGIN[] =
+    "begin transaction isolation level repeatable read read only;"
+    " select s.system_identifier::text,"
+    " concat_ws(' ', s.system_identifier, extract(epoch from pg_postmaster_start_time()),"
+    "  (select oid from pg_database where datname = current_database()),"
+    "  pg_relation_filenode(to_regclass('kudos.links')),"
+    "  pg_relation_filenode(to_regclass('kudos.domains'))),"
+    " pg_current_snapshot()::text,"
+    " to_regclass('kudos.links') is not null and to_regclass('kudos.domains') is not null"
+    " from pg_control_system() s";
+
+/* Waiting -------------------------------------------------------------------------------------- */
+
+static bool obey(struct source *source, enum role_order order, struct error *error)
+{
+    if (order == ROLE_RELOAD)
+        role_reload(source->context);
+    if (order != ROLE_STOP)
+        return true;
+    source->stopped = true;
+    return error_set(error, "told to stop");
+}
+
+/* Waits for bytes from the server and takes them in. */
+static bool await_input(struct source *source, struct error *error)
+{
+    int64_t since_us = clock_mono_us();
+    PGconn *connection = source->connection;
+
+    for (;;) {
+        if (!obey(source, role_sleep(STEP_MS, PQsocket(connection)), error))
+            return false;
+        if (!PQconsumeInput(connection))
+            return postgres_failed(connection, NULL, error);
+        if (!PQisBusy(connection))
+            return true;
+        if (clock_mono_us() - since_us > SILENCE_MAX_US)
+            return error_set(error, "PostgreSQL does not answer");
+    }
+}
+
+/* The next result of what was sent; NULL in `out` when there is none left. */
+static bool next_result(struct source *source, PGresult **out, struct error *error)
+{
+    *out = NULL;
+    while (PQisBusy(source->connection))
+        if (!await_input(source, error))
+            return false;
+    *out = PQgetResult(source->connection);
+    return true;
+}
+
+/* Reads all results of what was sent; the last one goes to `last` if that is not NULL. */
+static bool finish_query(struct source *source, PGresult **last, struct error *error)
+{
+    PGresult *result, *kept = NULL;
+    bool good = true;
+
+    for (;;) {
+        struct error ignored;
+
+        if (!next_result(source, &result, good ? error : &ignored)) {
+            PQclear(kept);
+            return false;
+        }
+        if (!result)
+            break;
+        if (PQresultStatus(result) != PGRES_COMMAND_OK &&
+            PQresultStatus(result) != PGRES_TUPLES_OK && good)
+            good = postgres_failed(source->connection, result, error);
+        PQclear(kept);
+        kept = result;
+    }
+    if (good && last)
+        *last = kept;
+    else
+        PQclear(kept);
+    return good;
+}
+
+static bool run(struct source *source, const char *sql, PGresult **last, struct error *error)
+{
+    if (!PQsendQuery(source->connection, sql))
+        return postgres_failed(source->connection, NULL, error);
+    return finish_query(source, last, error);
+}
+
+/* Session -------------------------------------------------------------------------------------- */
+
+struct source *source_open(struct role_context *context, struct error *error)
+{
+    struct source *source = calloc(1, sizeof *source);
+
+    if (!source) {
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    source->context = context;
+    source->connection = postgres_connect(context->settings.database_url, "kudos-sync", error);
+    if (!source->connection || !run(source, "listen kudos_links", NULL, error)) {
+        source_close(source);
+        return NULL;
+    }
+    return source;
+}
+
+void source_close(struct source *source)
+{
+    if (!source)
+        return;
+    PQclear(source->state);
+    PQfinish(source->connection);
+    free(source);
+}
+
+bool source_stopped(const struct source *source)
+{
+    return source->stopped;
+}
+
+bool source_begin(struct source *source, struct source_state *state, struct error *error)
+{
+    PQclear(source->state);
+    source->state = NULL;
+    if (!run(source, BEGIN, &source->state, error))
+        return false;
+    if (PQntuples(source->state) != 1 || PQnfields(source->state) != 4)
+        return error_set(error, "PostgreSQL did not say which server it is");
+    if (strcmp(PQgetvalue(source->state, 0, 3), "t") != 0)
+        return error_set(error, "the tables are not there: run kudos migrate");
+    state->system = PQgetvalue(source->state, 0, 0);
+    state->identity = PQgetvalue(source->state, 0, 1);
+    state->snapshot = PQgetvalue(source->state, 0, 2);
+    return true;
+}
+
+bool source_commit(struct source *source, struct error *error)
+{
+    return run(source, "commit", NULL, error);
+}
+
+bool source_set(struct source *source, const char *name, const char *value, struct error *error)
+{
+    const char *values[] = {name, value};
+
+    if (!PQsendQueryParams(source->connection, "select set_config($1, $2, true)", 2, NULL, values,
+                           NULL, NULL, 0))
+        return postgres_failed(source->connection, NULL, error);
+    return finish_query(source, NULL, error);
+}
+
+/* One row, or what there is instead of it: `length` as PQgetCopyData() returns it. */
+static bool next_row(struct source *source, char **message, int *length, struct error *error)
+{
+    int64_t since_us = 0; /* the clock is read only when there is something to wait for */
+
+    while ((*length = PQgetCopyData(source->connection, message, 1)) == 0) {
+        since_us = since_us ? since_us : clock_mono_us();
+        if (!obey(source, role_sleep(STEP_MS, PQsocket(source->connection)), error))
+            return false;
+        if (!PQconsumeInput(source->connection))
+            return postgres_failed(source->connection, NULL, error);
+        if (clock_mono_us() - since_us > SILENCE_MAX_US)
+            return error_set(error, "PostgreSQL does not answer");
+    }
+    if (*length == -2)
+        return postgres_failed(source->connection, NULL, error);
+    return true;
+}
+
+static bool copy_rows(struct source *source, source_on_row *on_row, void *argument,
+                      struct error *error)
+{
+    char *message;
+    int length;
+
+    for (int rows = 1;; rows++) {
+        struct text tuple;
+        bool good;
+
+        if (rows % ROWS_PER_LOOK == 0 && !obey(source, role_poll(), error))
+            return false;
+        if (!next_row(source, &message, &length, error))
+            return false;
+        if (length < 0)
+            return true;
+        good = row_tuple(message, (size_t)length, &tuple, error) &&
+               (!tuple.bytes || on_row(tuple, argument, error));
+        PQfreemem(message);
+        if (!good)
+            return false;
+    }
+}
+
+bool source_copy(struct source *source, const char *sql, source_on_row *on_row, void *argument,
+                 struct error *error)
+{
+    PGresult *result;
+    bool copying;
+
+    if (!PQsendQuery(source->connection, sql))
+        return postgres_failed(source->connection, NULL, error);
+    if (!next_result(source, &result, error))
+        return false;
+    copying = PQresultStatus(result) == PGRES_COPY_OUT;
+    if (!copying)
+        postgres_failed(source->connection, result, error);
+    PQclear(result);
+    return copying && copy_rows(source, on_row, argument, error) &&
+           finish_query(source, NULL, error);
+}
+
+bool source_wait(struct source *source, int64_t ms, struct error *error)
+{
+    PGconn *connection = source->connection;
+    PGnotify *notification;
+
+    if (!obey(source, role_sleep(ms, PQsocket(connection)), error))
+        return false;
+    if (!PQconsumeInput(connection) || PQstatus(connection) != CONNECTION_OK)
+        return postgres_failed(connection, NULL, error);
+    while ((notification = PQnotifies(connection)))
+        PQfreemem(notification);
+    return true;
+}

@@ -1,0 +1,49 @@
+#pragma once
+/* What sync reads from: one PostgreSQL session, asked in such a way that neither a hung server nor a
+ * long answer keeps the process from obeying its signals.
+ *
+ * After any failure (also the order to stop, which source_stopped() tells) the session is good for
+ * source_close() only. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/role.h"
+#include "shared/error.h"
+#include "shared/text.h"
+
+struct source;
+
+/* What is the same for all rows of one transaction. Texts are valid until the next begin. */
+struct source_state {
+    const char *system;   /* which database cluster */
+    const char *identity; /* the cluster, its start, the database, and the files of both tables */
+    const char *snapshot; /* pg_current_snapshot() of the transaction */
+};
+
+/* Connects and listens for announcements. Keeps `context` for its settings. */
+struct source *source_open(struct role_context *context, struct error *error) MUST_CHECK;
+void source_close(struct source *source);
+
+/* True once the process was told to stop. */
+bool source_stopped(const struct source *source);
+
+/* A REPEATABLE READ, read-only transaction. */
+bool source_begin(struct source *source, struct source_state *state,
+                  struct error *error) MUST_CHECK;
+bool source_commit(struct source *source, struct error *error) MUST_CHECK;
+
+/* Sets what queries read by current_setting(), since COPY takes no parameters. */
+bool source_set(struct source *source, const char *name, const char *value,
+                struct error *error) MUST_CHECK;
+
+/* Called for each row; false ends the copy with its error. */
+typedef bool source_on_row(struct text tuple, void *argument, struct error *error);
+
+/* Runs "copy (…) to stdout (format binary)". */
+bool source_copy(struct source *source, const char *sql, source_on_row *on_row, void *argument,
+                 struct error *error) MUST_CHECK;
+
+/* Sleeps until something is announced, `ms` are over, or an order comes; obeys a reload. False if
+ * the connection was lost or the order is to stop. */
+bool source_wait(struct source *source, int64_t ms, struct error *error) MUST_CHECK;
