@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/server.h"
 #include "server/admin/text.h"
 
 /* --- SQL --- */
@@ -177,6 +178,13 @@ static void put_update(FILE *out, const struct resource *resource)
             resource->table);
 }
 
+static void put_lookup(FILE *out, const struct resource *resource)
+{
+    put_values(out, resource, 2, false);
+    put_found(out, resource, 2, false);
+    fputs("w as (select $1::bigint) select o.* from o", out);
+}
+
 static void put_get(FILE *out, const struct resource *resource)
 {
     fputs("select ", out);
@@ -206,9 +214,11 @@ bool resource_prepare(struct resource *resource, struct error *error)
     assert(resource->count <= FIELDS_MAX);
     resource->insert.sql = sql_of(put_insert, resource);
     resource->update.sql = sql_of(put_update, resource);
+    resource->lookup.sql = sql_of(put_lookup, resource);
     resource->get.sql = sql_of(put_get, resource);
     resource->shown = sql_of(put_shown, resource);
-    if (resource->insert.sql && resource->update.sql && resource->get.sql && resource->shown)
+    if (resource->insert.sql && resource->update.sql && resource->lookup.sql && resource->get.sql &&
+        resource->shown)
         return true;
     return error_set(error, "out of memory");
 }
@@ -396,6 +406,49 @@ bool resource_found(const struct resource *resource, struct request *request,
         found = false;
     }
     return found;
+}
+
+/* A refusal that waits for its look-ups. */
+struct refusal {
+    const struct resource *resource;
+    struct request *request;
+};
+
+static void refuse_now(struct request *request)
+{
+    request_bad_answer(request, 422, "invalid", "the request cannot be accepted; see errors");
+}
+
+static void on_looked_up(const struct pool_answer *answer, void *argument)
+{
+    struct refusal refusal = *(struct refusal *)argument;
+
+    free(argument);
+    if (answer->outcome == POOL_DONE)
+        (void)resource_found(refusal.resource, refusal.request, answer->result);
+    refuse_now(refusal.request);
+}
+
+void resource_refuse(const struct resource *resource, struct request *request,
+                     const struct value *values)
+{
+    char workspace[24];
+    const char *parameters[POOL_PARAMETERS_MAX] = {workspace};
+    struct refusal *refusal;
+    bool any = false;
+    int count;
+
+    for (size_t i = 0; i < resource->count; i++)
+        any |= values[i].given && (resource->fields[i].flags & FIELD_LOOKUP);
+    refusal = any ? malloc(sizeof *refusal) : NULL;
+    if (!refusal) {
+        refuse_now(request);
+        return;
+    }
+    *refusal = (struct refusal){.resource = resource, .request = request};
+    snprintf(workspace, sizeof workspace, "%" PRId64, request->key.workspace);
+    count = resource_bind(resource, values, parameters, 1);
+    pool_query(request->admin->pool, &resource->lookup, count, parameters, on_looked_up, refusal);
 }
 
 static json_t *show_value(const struct field *field, const char *text)

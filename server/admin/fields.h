@@ -66,6 +66,7 @@ struct resource {
     /* Made by resource_prepare(). */
     struct statement insert; /* $1 workspace, then the fields: rows as `shown`, after "ok_" flags */
     struct statement update; /* $1 workspace, $2 id, $3 mask of fields given, then the fields */
+    struct statement lookup; /* as insert, but writes nothing: the "ok_" flags alone */
     struct statement get;    /* $1 workspace, $2 id */
     char *shown;             /* the columns shown, for lists: "t.id::text as \"id\", …" */
 };
@@ -86,6 +87,11 @@ int resource_bind(const struct resource *resource, const struct value *values,
 /* Notes the references of an inserted or updated row that found nothing. False if there are any. */
 bool resource_found(const struct resource *resource, struct request *request,
                     const PGresult *result);
+
+/* Answers 422 with what was noted, after also trying the references in `values`, so that everything
+ * that is wrong is told at once. `values` must live until the answer. Ends the request. */
+void resource_refuse(const struct resource *resource, struct request *request,
+                     const struct value *values);
 
 /* A row as a JSON object. */
 json_t *resource_show(const struct resource *resource, const struct admin *admin,

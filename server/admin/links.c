@@ -273,7 +273,7 @@ static bool read_change(struct request *request, struct change *change, unsigned
         request_bad_field(request, "/expires_at", "must be later than starts_at");
     if (!request_is_bad(request))
         return true;
-    request_bad_answer(request, 422, "invalid", "the link cannot be accepted as it is");
+    resource_refuse(&links, request, change->values);
     return false;
 }
 
@@ -322,7 +322,7 @@ static bool is_written(struct request *request, const struct pool_answer *answer
     } else if (answer->outcome != POOL_DONE) {
         request_store_problem(request, answer);
     } else if (!resource_found(&links, request, answer->result)) {
-        request_bad_answer(request, 422, "invalid", "the link cannot be accepted as it is");
+        request_bad_answer(request, 422, "invalid", "the request cannot be accepted; see errors");
     } else {
         return true;
     }
