@@ -207,6 +207,7 @@ bool intake_body(struct request *request)
     struct evkeyvalq *headers = evhttp_request_get_input_headers(request->http);
     struct evbuffer *buffer = evhttp_request_get_input_buffer(request->http);
     size_t length = evbuffer_get_length(buffer);
+    const char *text;
     json_error_t error;
 
     if ((int64_t)length > request->admin->settings->admin_body_bytes_max) {
@@ -222,8 +223,13 @@ bool intake_body(struct request *request)
         request_problem(request, 400, "empty", "the body is empty");
         return false;
     }
-    request->body = json_loadb((const char *)evbuffer_pullup(buffer, -1), length,
-                               JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    text = (const char *)evbuffer_pullup(buffer, -1);
+    if (!text || memchr(text, '\0', length)) { /* libjansson takes a NUL for the end */
+        request_problem(request, 400, "invalid-json", "the body is not JSON: a NUL byte");
+        return false;
+    }
+    request->body =
+        json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!request->body) {
         answer_malformed(request, &error);
         return false;

@@ -212,6 +212,7 @@ def test_hostile_text_is_only_text(stack):
 @pytest.mark.parametrize("body, headers, status, kind", [
     (b"", {"Content-Type": "application/json"}, 400, "empty"),
     (b"{", {"Content-Type": "application/json"}, 400, "invalid-json"),
+    (b"{}\0", {"Content-Type": "application/json"}, 400, "invalid-json"),
     (b"[]", {"Content-Type": "application/json"}, 400, "not-an-object"),
     (b'"x"', {"Content-Type": "application/json"}, 400, "not-an-object"),
     (b'{"a":1,"a":2}', {"Content-Type": "application/json"}, 422, "duplicate-name"),
