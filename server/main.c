@@ -37,6 +37,8 @@ static const struct command {
     {"demo", demo_command, true, "", "make a demo workspace to look at"},
     {"verify", verify_command, true, "[--clicks FILE] [--json]",
      "prove that every click is there once (0 yes, 1 no, 2 could not look)"},
+    {"gap", gap_command, true, "declare --origin O --first F --last L",
+     "give up events that are in no journal any more"},
     {"explain", explain_command, true, "[--geoip-city FILE] [--trusted NETWORKS]",
      "say who clicked, and why: requests as JSON Lines on standard input"},
     {"check", check_command, true, "", "check settings and stores"},

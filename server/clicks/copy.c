@@ -6,6 +6,8 @@
 #include <endian.h>
 #include <string.h>
 
+#include "server/visitor/classes.h"
+
 #define COPY_FIELDS 27
 
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
@@ -100,11 +102,12 @@ static unsigned char *put_name(unsigned char *out, const char *name)
     return put_text(out, name, strlen(name));
 }
 
-/* A class by its name. redirect does not decide classes yet: every number is 0, unknown. */
-static unsigned char *put_class(unsigned char *out, uint8_t number)
+/* A class by its name; null when it is unknown, also to this release. */
+static unsigned char *put_class(unsigned char *out, uint8_t number, const char *(*name)(uint8_t))
 {
-    (void)number;
-    return put_null(out);
+    const char *text = number == CLASS_UNKNOWN ? NULL : name(number);
+
+    return text && strcmp(text, "unknown") != 0 ? put_name(out, text) : put_null(out);
 }
 
 static unsigned char *put_time(unsigned char *out, int64_t time_us)
@@ -125,8 +128,8 @@ static unsigned char *put_numbers(unsigned char *out, const struct click *click,
     out = put_id(out, click->visitor);
     out = put_id(out, click->asn);
     out = put_name(out, verdict_name((enum verdict)click->verdict));
-    out = put_class(out, click->device);
-    out = put_class(out, click->medium);
+    out = put_class(out, click->device, device_name);
+    out = put_class(out, click->medium, medium_name);
     out = click->route ? put_int32(out, click->route) : put_null(out);
     out = put_int16(out, click->status);
     out = put_int16(out, (uint16_t)flags);
@@ -136,10 +139,10 @@ static unsigned char *put_numbers(unsigned char *out, const struct click *click,
 static unsigned char *put_texts(unsigned char *out, const struct click *click)
 {
     out = put_text(out, click->rule.bytes, click->rule.length);
-    out = put_class(out, click->os);
-    out = put_class(out, click->browser);
-    out = put_class(out, click->app);
-    out = put_class(out, click->platform);
+    out = put_class(out, click->os, os_name);
+    out = put_class(out, click->browser, browser_name);
+    out = put_class(out, click->app, app_name);
+    out = put_class(out, click->platform, platform_name);
     out = put_text(out, click->referrer_host.bytes, click->referrer_host.length);
     out = put_text(out, click->language.bytes, click->language.length);
     out = put_text(out, click->country, click->country[0] ? sizeof click->country : 0);

@@ -97,7 +97,7 @@ bool flush_batch_open(struct flush_batch *batch, redisReply *reply, int64_t now_
     batch->now_us = now_us;
     if (reply->type == REDIS_REPLY_ERROR)
         return error_set(error, "Redis: %s", reply->str);
-    if (!is_list(reply, READ_PARTS) || reply->elements != READ_PARTS ||
+    if (!is_list(reply, 1) || reply->elements < READ_PARTS ||
         !is_list(reply->element[READ_LAST_SEQ], 2) || !is_list(reply->element[READ_FLUSHED], 2) ||
         !is_list(reply->element[READ_ENTRIES], 1) ||
         reply->element[READ_BYTES]->type != REDIS_REPLY_STRING)
@@ -312,6 +312,15 @@ void flush_batch_plan(struct flush_batch *batch)
     forget_plan(batch);
     for (size_t i = 0; i < entries->elements; i++)
         plan_entry(batch, entries->element[i]);
+}
+
+const char *flush_batch_last_id(const struct flush_batch *batch)
+{
+    const redisReply *entries = batch->reply->element[READ_ENTRIES];
+
+    if (entries->elements == 0)
+        return NULL;
+    return entries->element[entries->elements - 1]->element[ENTRY_ID]->str;
 }
 
 bool flush_batch_empty(const struct flush_batch *batch)

@@ -93,6 +93,9 @@ void flush_batch_plan(struct flush_batch *batch);
 /* Moves a click row to the refused ones. */
 void flush_batch_refuse(struct flush_batch *batch, size_t row, const char *reason);
 
+/* The stream id of the last entry in the answer; NULL if there is none. */
+const char *flush_batch_last_id(const struct flush_batch *batch);
+
 /* Whether there is anything to write. */
 bool flush_batch_empty(const struct flush_batch *batch);
 

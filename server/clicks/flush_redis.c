@@ -31,7 +31,7 @@ void flush_keys_fill(struct flush_keys *keys, unsigned partition)
 redisReply *flush_read(struct redis *redis, const struct flush_keys *keys,
                        const struct flush_window *window, struct error *error)
 {
-    enum { KEYS = 5, FIXED = KEYS + 2 };
+    enum { KEYS = 5, FIXED = KEYS + 3 };
     const char *argv[FIXED + FLUSH_PASSED_OVER_MAX] = {keys->ready, keys->last_seq, keys->flushed,
                                                        keys->bytes, keys->events};
     char limits[2][NUMBER_MAX], origins[FLUSH_PASSED_OVER_MAX][NUMBER_MAX];
@@ -42,6 +42,7 @@ redisReply *flush_read(struct redis *redis, const struct flush_keys *keys,
     snprintf(limits[1], NUMBER_MAX, "%" PRId64, window->events_max);
     argv[KEYS] = limits[0];
     argv[KEYS + 1] = limits[1];
+    argv[KEYS + 2] = window->from ? window->from : "-";
     for (size_t i = 0; i < count; i++) {
         snprintf(origins[i], NUMBER_MAX, "%" PRIu64, window->passed_over[i]);
         argv[FIXED + i] = origins[i];

@@ -22,6 +22,7 @@ void flush_keys_fill(struct flush_keys *keys, unsigned partition);
 struct flush_window {
     int64_t bytes_max;
     int64_t events_max;
+    const char *from; /* NULL: the first entry; else "(" and the id of the entry before */
     const uint64_t *passed_over; /* origins whose entries are not wanted */
     size_t passed_over_count;
 };

@@ -174,7 +174,11 @@ static bool store_gap(const struct store *store, const struct flush_gap *gap)
         "insert into kudos.gaps (origin, first_seq, last_seq, kind, count, from_time, until_time,"
         "                        reason, episode)"
         " values ($1, $2, $3, $4, $5, to_timestamp($6), to_timestamp($7), $8, $9)"
-        " on conflict (episode) where kind = 'lost' do nothing";
+        " on conflict (episode) where kind = 'lost'"
+        " do nothing returning 1";
+    static const char again[] =
+        "insert into kudos.gaps (origin, first_seq, last_seq, kind, count, reason)"
+        " values ($1, $2, $3, 'lost', 0, 'told before')";
     char texts[7][NUMBER_MAX], reason[EVENT_REASON_MAX + 1];
     uint64_t count = gap->count <= INT64_MAX ? gap->count : INT64_MAX;
     int64_t now_us = store->batch->now_us;
@@ -188,12 +192,20 @@ static bool store_gap(const struct store *store, const struct flush_gap *gap)
                             gap->reason.length ? reason : NULL,
                             gap->lost ? number(texts[6], gap->episode) : NULL};
 
+    PGresult *result;
+    bool good;
+
     assert(gap->reason.length <= EVENT_REASON_MAX);
     if (gap->reason.length)
         memcpy(reason, gap->reason.bytes, gap->reason.length);
     reason[gap->reason.length] = '\0';
-    return postgres_execute(store->connection, sql, 9, values, store->error) ||
-           error_prefix(store->error, "adding to gaps");
+    result = postgres_query(store->connection, sql, 9, values, store->error);
+    good = result != NULL;
+    /* A loss that was told twice counts once; but every event leaves a row. */
+    if (good && PQntuples(result) == 0)
+        good = postgres_execute(store->connection, again, 3, values, store->error);
+    PQclear(result);
+    return good || error_prefix(store->error, "adding to gaps");
 }
 
 /* "\x…", malloc()ed. */

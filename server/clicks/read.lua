@@ -1,7 +1,8 @@
 -- What flush sees of a partition, at one moment. Changes nothing.
 --
 -- KEYS: ready, last_seq, flushed, bytes, events
--- ARGV: most bytes of batches, most events, then origins whose entries are to be passed over
+-- ARGV: most bytes of batches, most events, where to begin ('-' or '(' and an entry's id), then
+--   origins whose entries are to be passed over
 -- Answer: ready (1 or 0), last_seq and flushed as flat lists, bytes in the stream, entries as
 --   {id, origin, first, last, batch}, and 1 if these are all that there are.
 --
@@ -10,11 +11,11 @@
 local PAGE = 16
 local bytes_max, events_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local passed_over = {}
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   passed_over[ARGV[i]] = true
 end
 
-local entries, bytes, events, from, complete = {}, 0, 0, '-', 0
+local entries, bytes, events, from, complete = {}, 0, 0, ARGV[3], 0
 repeat
   local page = redis.call('XRANGE', KEYS[5], from, '+', 'COUNT', PAGE)
   local full = false

@@ -232,7 +232,10 @@ begin
     dropped := dropped + 1;
   end loop;
   delete from kudos.clicks_default where time < before::timestamptz;
-  update kudos.clicks_kept set kept_from = before::timestamptz;
+  -- While nothing has been dropped, everything is kept, and can be verified to the last click.
+  if dropped > 0 or found then
+    update kudos.clicks_kept set kept_from = before::timestamptz;
+  end if;
   return dropped;
 end
 $$;

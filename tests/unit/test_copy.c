@@ -6,9 +6,11 @@
 
 #include <cmocka.h>
 #include <endian.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/clicks/copy.h"
+#include "server/visitor/classes.h"
 
 #define FIELDS 27
 #define NOW_US 1700000000000000LL
@@ -73,6 +75,9 @@ static void test_row(void **state)
 
     (void)state;
     click.city = text_of("Köln");
+    click.device = DEVICE_TABLET;
+    click.os = OS_CHROME;
+    click.browser = 255; /* of a later release */
     length = copy_row(7, 8, &click, NOW_US, row);
     assert_int_equal(read_row(row, fields), length);
     assert_int_equal(int64_of(&fields[0]), 7);
@@ -86,6 +91,10 @@ static void test_row(void **state)
     assert_int_equal(fields[8].length, -1); /* no visitor */
     assert_int_equal(int64_of(&fields[9]), 4200000000LL);
     assert_text(&fields[10], "prefetch");
+    assert_text(&fields[11], "tablet");
+    assert_int_equal(fields[12].length, -1);
+    assert_text(&fields[18], "Chrome OS");
+    assert_int_equal(fields[19].length, -1);
     assert_int_equal(fields[13].length, 4);
     assert_memory_equal(fields[13].bytes, "\0\0\xea\x60", 4);
     assert_memory_equal(fields[14].bytes, "\x01\x2e", 2);
@@ -152,12 +161,51 @@ static void test_longest(void **state)
     assert_int_equal(fields[26].length, EVENT_CITY_MAX);
 }
 
+/* Whether a statement of the schema names `name` among an enum's labels. */
+static bool schema_has(const char *schema, const char *type, const char *name)
+{
+    char head[64], label[64];
+    const char *start, *end, *found;
+
+    snprintf(head, sizeof head, "create type kudos.%s as enum", type);
+    snprintf(label, sizeof label, "'%s'", name);
+    start = strstr(schema, head);
+    assert_non_null(start);
+    end = strchr(start, ';');
+    found = strstr(start, label);
+    return found && found < end;
+}
+
+/* A class that the enum types do not know would send every click of it to quarantine. */
+static void test_enums(void **state)
+{
+    static char schema[65536];
+    FILE *file = fopen("server/schema/002_pipeline.sql", "r");
+    size_t length;
+
+    (void)state;
+    assert_non_null(file);
+    length = fread(schema, 1, sizeof schema - 1, file);
+    fclose(file);
+    assert_true(length > 0 && length < sizeof schema - 1);
+    assert_false(schema_has(schema, "device", "toaster"));
+    for (int i = 0; i < VERDICT_COUNT; i++)
+        assert_true(schema_has(schema, "verdict", verdict_name((enum verdict)i)));
+    for (unsigned i = 1; i < 256; i++) {
+        if (strcmp(device_name((uint8_t)i), "unknown") != 0)
+            assert_true(schema_has(schema, "device", device_name((uint8_t)i)));
+        if (strcmp(medium_name((uint8_t)i), "unknown") != 0)
+            assert_true(schema_has(schema, "medium", medium_name((uint8_t)i)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_enums),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,37 @@
+#pragma once
+/* The oracle: whether what the stores hold adds up. Run by tests when things have settled, and by
+ * operators whenever they like. It changes nothing.
+ *
+ * Results are one JSON document, which the command prints as it is or as text; problems are texts in
+ * its "problems". A false return means that it could not look, with the reason. */
+#include <jansson.h>
+#include <libpq-fe.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "server/stores/redis.h"
+#include "shared/error.h"
+
+/* Most problems told in full, per list; all are counted. */
+#define VERIFY_PROBLEMS_MAX 50
+
+/* Adds a problem to `problems` (an array; its last element counts those left out). */
+void verify_problem(json_t *problems, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* One partition: watermarks, stream and totals of both stores, read while it holds the partition's
+ * lock so that no flusher is between them. A new object:
+ * {"partition", "state": "consistent" | "recovering" | "inconsistent", "origins": [{"origin",
+ * "last_seq", "applied", "gaps", "backlog"}], "backlog", "problems"}; origins are strings.
+ * `connection` is not in a transaction, before and after. */
+json_t *verify_partition(PGconn *connection, struct redis *redis, unsigned partition,
+                         struct error *error) MUST_CHECK;
+
+/* Rows against watermarks and rollups, in one snapshot. A new object: {"kept_from" (null: all rows
+ * are kept), "rows", "distinct", "quarantined", "gaps", "lost", "problems"}. */
+json_t *verify_database(PGconn *connection, struct error *error) MUST_CHECK;
+
+/* Looks up click ids, one a line. A new object: {"ids", "found", "quarantined": [id], "missing":
+ * [id], "twice": [id], "invalid": [line]}. */
+json_t *verify_clicks(PGconn *connection, FILE *file, const unsigned char *secret,
+                      struct error *error) MUST_CHECK;
