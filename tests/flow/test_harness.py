@@ -5,12 +5,10 @@ import pytest
 from support import process
 from support.wait import Timeout, wait_until
 
-STACK = {"roles": "redirect,sync,ship,flush"}
-
 
 def test_ready_and_named(stack):
     assert stack.kudos.ready()
-    for role in ("redirect", "sync", "ship", "flush"):
+    for role in ("redirect", "sync", "ship", "flush", "admin"):
         assert len(stack.kudos.pids(role)) == 1, role
 
 

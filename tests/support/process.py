@@ -3,6 +3,8 @@
 import os
 import signal
 
+from .wait import wait_until
+
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,9 +82,10 @@ def send(pid, number):
         return False
 
 
-def freeze(pid):
-    """SIGSTOP."""
-    return send(pid, signal.SIGSTOP)
+def freeze(pid, timeout=10):
+    """SIGSTOP; returns when it has stopped (or gone)."""
+    if send(pid, signal.SIGSTOP):
+        wait_until(lambda: state(pid) in ("T", "t", "Z", ""), timeout, f"{pid} stops")
 
 
 def wake(pid):
