@@ -9,6 +9,12 @@ PREFIX    ?= /usr/local
 DESTDIR   ?=
 PYTHON    ?= /usr/bin/python3
 CC        ?= gcc
+PROCESSORS := $(shell nproc)
+ROUNDS    ?= 200
+SEED      ?=
+SECONDS   ?= 30
+CORPUS    ?=
+TESTS      = OUT=$(OUT) KUDOS_OUT=$(OUT) $(PYTHON) tests/run
 
 VERSION   := $(shell cat VERSION)
 LIBRARIES := libevent_core libevent_extra hiredis libmaxminddb lmdb jansson libconfuse libsodium zlib libpq \
@@ -72,9 +78,60 @@ $(OUT)/unit/%: tests/unit/%.c $(LIBRARY:%.c=$(OUT)/obj/%.o)
 	$(Q)$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -o $@ $< \
 	    $(filter %.o,$^) $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
 
-.PHONY: unit
+# Everything from a bare machine. These call make again, since what they install decides how.
+.PHONY: run test
+run:
+	@deploy/install-deps build run
+	@$(MAKE) --no-print-directory all
+	@deploy/run .run
+
+test:
+	@deploy/install-deps build run test
+	@$(MAKE) --no-print-directory -j$(PROCESSORS) $(OUT)/kudos $(OUT)/kudos-faults $(UNIT)
+	@$(TESTS) unit flow short
+
+# One suite each; what they need must be installed (deploy/install-deps build run test).
+.PHONY: unit test-flow faults conformance bench
 unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
+
+test-flow: $(OUT)/kudos
+	@$(TESTS) flow
+
+# ROUNDS: kills of the random run; SEED repeats one.
+faults: $(OUT)/kudos $(OUT)/kudos-faults
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(TESTS) faults
+
+conformance: $(OUT)/kudos
+	@test -n "$(CORPUS)" || { echo "use: make conformance CORPUS=FOLDER" >&2; exit 2; }
+	@CORPUS=$(abspath $(CORPUS)) $(TESTS) conformance
+
+bench: $(OUT)/kudos
+	@deploy/install-deps bench
+	@$(PYTHON) tests/bench/bench.py
+
+# Each fuzz target for SECONDS, from the regressions in tests/fuzz/NAME/ and what earlier runs found.
+.PHONY: fuzz $(FUZZ)
+fuzz: $(FUZZ)
+
+$(FUZZ): %: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$@
+	$< -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+	    -artifact_prefix=build/fuzz/$@- build/fuzz/corpus/$@ $(wildcard tests/fuzz/$@)
+
+FUZZ_FLAGS = -std=gnu11 -O1 -g -I. -D_GNU_SOURCE -DKUDOS_VERSION='"$(VERSION)"' $(PKG_CFLAGS) -MMD -MP \
+             -fno-omit-frame-pointer -fno-sanitize-recover=all
+
+build/fuzz/obj/%.o: %.c Makefile VERSION
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+$(EMBEDDERS:%.c=build/fuzz/obj/%.o): $(DATA)
+
+build/fuzz/%: tests/fuzz/%.c $(LIBRARY:%.c=build/fuzz/obj/%.o)
+	$(call say,LINK)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm
 
 # The model of ship, Redis, flush and recovery: intact, and with each rule taken out in turn. It
 # shares no code with the product and needs no library.
@@ -88,15 +145,27 @@ $(OUT)/model-check: $(MODEL)
 model: $(OUT)/model-check
 	$(OUT)/model-check
 
+# The sample is made from the table; tests/flow checks that it is current.
+.PHONY: settings-sample
+settings-sample: $(OUT)/kudos
+	env -i $(OUT)/kudos settings > deploy/kudos.conf.sample
+
 format:
 	clang-format -i $(C_FILES)
 
 format-check:
 	clang-format --dry-run --Werror $(C_FILES)
 
+# What .clang-tidy asks for; only what changed since the last time.
 lint:
-	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=gnu11 -I. -D_GNU_SOURCE \
-	    -DKUDOS_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
+	@$(MAKE) --no-print-directory -k -j$(PROCESSORS) $(SOURCES:%.c=$(OUT)/lint/%)
+
+$(OUT)/lint/%: %.c $(OUT)/obj/%.o .clang-tidy
+	@mkdir -p $(@D)
+	$(call say,TIDY)
+	$(Q)clang-tidy --quiet $< -- -std=gnu11 -I. -D_GNU_SOURCE -DKUDOS_VERSION='"$(VERSION)"' \
+	    $(PKG_CFLAGS) 2>$@.log || { cat $@.log; false; }
+	@touch $@
 
 install: $(OUT)/kudos
 	install -D -m 0755 $(OUT)/kudos $(DESTDIR)$(PREFIX)/bin/kudos
@@ -104,4 +173,4 @@ install: $(OUT)/kudos
 clean:
 	rm -rf build
 
--include $(SOURCES:%.c=$(OUT)/obj/%.d) $(SOURCES:%.c=$(OUT)/faults/%.d) $(UNIT:%=%.d) $(MODEL:%.o=%.d)
+-include $(LIBRARY:%.c=build/fuzz/obj/%.d) $(SOURCES:%.c=$(OUT)/obj/%.d) $(SOURCES:%.c=$(OUT)/faults/%.d) $(UNIT:%=%.d) $(MODEL:%.o=%.d)
