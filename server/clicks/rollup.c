@@ -19,7 +19,7 @@ static const char STORE[] =
     "        case when verdict = 'human' then clicks else 0 end"
     " from unnest($2::bigint[], $3::bigint[], $4::kudos.verdict[], $5::bigint[])"
     "   as n (link, hour, verdict, clicks)"
-    " on conflict (partition, link_id, hour, verdict) do update"
+    " on conflict (link_id, hour, verdict, partition) do update"
     " set clicks = h.clicks + excluded.clicks, human = h.human + excluded.human";
 
 void rollup_free(struct rollup *rollup)

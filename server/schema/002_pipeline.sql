@@ -104,7 +104,7 @@ create table kudos.clicks_hourly (
   partition smallint not null,
   clicks bigint not null,
   human bigint not null,
-  primary key (partition, link_id, hour, verdict)
+  primary key (link_id, hour, verdict, partition)
 ) with (fillfactor = 70);
 comment on table kudos.clicks_hourly is
   'Clicks per link, hour and verdict. Written by flush in the transaction that stores the clicks; kept for ever.';

@@ -15,6 +15,7 @@
 
 EMBED(schema_001, "server/schema/001_core.sql");
 EMBED(schema_002, "server/schema/002_pipeline.sql");
+EMBED(schema_003, "server/schema/003_report.sql");
 
 static const struct migration {
     const char *name;
@@ -22,6 +23,7 @@ static const struct migration {
 } MIGRATIONS[] = {
     {"001_core", schema_001},
     {"002_pipeline", schema_002},
+    {"003_report", schema_003},
 };
 
 #define MIGRATION_COUNT (sizeof MIGRATIONS / sizeof MIGRATIONS[0])
