@@ -11,7 +11,7 @@
 #include "shared/log.h"
 
 struct classifier {
-    struct bots *bots;
+    struct lists *lists;
     struct geo *geo;
 };
 
@@ -21,9 +21,9 @@ struct classifier *classifier_open(const struct settings *settings, struct error
     struct error geo_error;
 
     assert(classifier);
-    classifier->bots = bots_open(error);
+    classifier->lists = lists_open("", error);
     classifier->geo = geo_new();
-    if (!classifier->bots || !classifier->geo) {
+    if (!classifier->lists || !classifier->geo) {
         classifier_close(classifier);
         return NULL;
     }
@@ -36,7 +36,7 @@ void classifier_close(struct classifier *classifier)
 {
     if (!classifier)
         return;
-    bots_close(classifier->bots);
+    lists_close(classifier->lists);
     geo_free(classifier->geo);
     free(classifier);
 }
@@ -56,7 +56,15 @@ static bool is_on(struct text header)
 void classify(struct classifier *classifier, const struct visitor_request *request,
               struct classify_scratch *scratch, struct click *out)
 {
-    bots_judge(classifier->bots, request, out);
+    struct agent agent;
+
+    agent_read(classifier->lists, &(struct agent_request){.user_agent = request->user_agent},
+               &agent);
+    out->device = agent.device;
+    out->os = agent.os;
+    out->browser = agent.browser;
+    out->app = agent.app;
+    bot_judge(request, &agent, out);
     out->referrer_host = referrer_host(request->referrer, scratch->referrer_host);
     out->language = language_preferred(request->accept_language, scratch->language);
     geo_look_up(classifier->geo, request->address, out);

@@ -15,17 +15,22 @@
 #define STATES_MAX  65000
 #define MATCH_LIMIT 100000 /* steps of PCRE2 in one check: bounds an operator's pattern */
 
+/* What must hold at an end of a text. */
+enum anchor { ANCHOR_NONE, ANCHOR_END, ANCHOR_WORD };
+
 /* A pattern, or one alternative of it at its top level. */
 struct pattern {
     int number;
-    int next_at_state; /* the next pattern whose text ends at the same state, or -1 */
-    pcre2_code *code;  /* NULL: the text alone decides */
+    uint8_t group;
+    bool fold;
+    uint8_t before, after; /* enum anchor, at the ends of the text */
+    int next_at_state;     /* the next pattern whose text ends at the same state, or -1 */
+    pcre2_code *code;      /* NULL: the text alone decides */
     size_t length;
-    char *text; /* NULL: tried on every text */
+    char *text; /* as it was given; NULL: tried on every text */
 };
 
 struct pattern_set {
-    bool fold;
     int count;
     struct pattern *patterns;
     size_t pattern_count, pattern_capacity;
@@ -40,12 +45,11 @@ struct pattern_set {
     uint16_t *suffix; /* [state - first_final]: the next final state on the way back; 0: none */
 };
 
-struct pattern_set *pattern_set_new(bool fold)
+struct pattern_set *pattern_set_new(void)
 {
     struct pattern_set *set = calloc(1, sizeof *set);
 
     assert(set);
-    set->fold = fold;
     set->match_data = pcre2_match_data_create(1, NULL);
     set->match_context = pcre2_match_context_create(NULL);
     assert(set->match_data && set->match_context);
@@ -80,14 +84,13 @@ static struct pattern *grow(struct pattern_set *set)
     return &set->patterns[set->pattern_count++];
 }
 
-static pcre2_code *compile(const struct pattern_set *set, const char *pattern, size_t length,
-                           struct error *error)
+static pcre2_code *compile(const char *pattern, size_t length, bool fold, struct error *error)
 {
     int code;
     PCRE2_SIZE offset;
     PCRE2_UCHAR reason[128];
-    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, length,
-                                         set->fold ? PCRE2_CASELESS : 0, &code, &offset, NULL);
+    pcre2_code *compiled =
+        pcre2_compile((PCRE2_SPTR)pattern, length, fold ? PCRE2_CASELESS : 0, &code, &offset, NULL);
 
     if (!compiled) {
         pcre2_get_error_message(code, reason, sizeof reason);
@@ -97,26 +100,66 @@ static pcre2_code *compile(const struct pattern_set *set, const char *pattern, s
     return compiled;
 }
 
-static bool add_alternative(struct pattern_set *set, const char *pattern, size_t length,
-                            struct error *error)
+/* Cuts "^" or "\b" off the front and "$" or "\b" off the back; what is left may be plain text. */
+static void cut_anchors(char *pattern, struct pattern *out)
+{
+    size_t length, skip = 0;
+
+    if (pattern[0] == '^') {
+        out->before = ANCHOR_END;
+        skip = 1;
+    } else if (pattern[0] == '\\' && pattern[1] == 'b') {
+        out->before = ANCHOR_WORD;
+        skip = 2;
+    }
+    memmove(pattern, pattern + skip, strlen(pattern + skip) + 1);
+    length = strlen(pattern);
+    if (length >= 2 && pattern[length - 1] == 'b' && pattern[length - 2] == '\\' &&
+        (length == 2 || pattern[length - 3] != '\\')) {
+        out->after = ANCHOR_WORD;
+        pattern[length - 2] = '\0';
+    } else if (length >= 1 && pattern[length - 1] == '$' &&
+               (length == 1 || pattern[length - 2] != '\\')) {
+        out->after = ANCHOR_END;
+        pattern[length - 1] = '\0';
+    }
+}
+
+/* A capital outside escapes (\B, \W). */
+static bool has_capital(const char *pattern, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (pattern[i] == '\\')
+            i++;
+        else if (pattern[i] >= 'A' && pattern[i] <= 'Z')
+            return true;
+    }
+    return false;
+}
+
+static bool add_alternative(struct pattern_set *set, const struct pattern *kind,
+                            const char *pattern, size_t length, struct error *error)
 {
     char copy[PATTERN_LENGTH_MAX + 1];
     struct literal literal;
-    struct pattern *added;
-    pcre2_code *code = NULL;
+    struct pattern *added, made = *kind;
 
     memcpy(copy, pattern, length);
     copy[length] = '\0';
+    cut_anchors(copy, &made);
     literal_extract(copy, &literal);
-    if (!literal.whole && !(code = compile(set, copy, length, error)))
-        return false;
+    if (!literal.whole || literal.length == 0) {
+        made.before = made.after = ANCHOR_NONE; /* PCRE2 sees to all of it */
+        if (!(made.code = compile(pattern, length, made.fold, error)))
+            return false;
+    }
     if (literal.length == 0 && set->always_count == PATTERN_ALWAYS_MAX) {
-        pcre2_code_free(code);
-        return error_set(error, "pattern \"%s\": more than %d patterns hold no fixed text", copy,
-                         PATTERN_ALWAYS_MAX);
+        pcre2_code_free(made.code);
+        return error_set(error, "pattern \"%.*s\": more than %d patterns hold no fixed text",
+                         (int)length, pattern, PATTERN_ALWAYS_MAX);
     }
     added = grow(set);
-    *added = (struct pattern){.number = set->count, .next_at_state = -1, .code = code};
+    *added = made;
     if (literal.length == 0) {
         set->always[set->always_count++] = set->pattern_count - 1;
         return true;
@@ -147,17 +190,19 @@ static const char *alternative_end(const char *at)
     return at;
 }
 
-bool pattern_set_add(struct pattern_set *set, const char *pattern, struct error *error)
+bool pattern_set_add(struct pattern_set *set, unsigned group, const char *pattern,
+                     enum pattern_case letters, struct error *error)
 {
+    struct pattern kind = {.number = set->count, .group = (uint8_t)group, .next_at_state = -1};
     size_t length = strlen(pattern);
     pcre2_code *whole;
 
-    assert(!set->next);
+    assert(!set->next && group < PATTERN_GROUPS_MAX);
     if (length == 0 || length > PATTERN_LENGTH_MAX)
         return error_set(error, "a pattern has 1 to %d characters", PATTERN_LENGTH_MAX);
     if (set->count >= PATTERN_SET_MAX)
         return error_set(error, "more than %d patterns", PATTERN_SET_MAX);
-    whole = compile(set, pattern, length, error);
+    whole = compile(pattern, length, false, error);
     if (!whole)
         return false;
     pcre2_code_free(whole);
@@ -167,7 +212,8 @@ bool pattern_set_add(struct pattern_set *set, const char *pattern, struct error 
         if (end == at)
             return error_set(error, "pattern \"%s\": an empty alternative matches everything",
                              pattern);
-        if (!add_alternative(set, at, (size_t)(end - at), error))
+        kind.fold = letters == PATTERN_SMART && !has_capital(at, (size_t)(end - at));
+        if (!add_alternative(set, &kind, at, (size_t)(end - at), error))
             return false;
         at = end;
         if (!*at)
@@ -179,11 +225,10 @@ bool pattern_set_add(struct pattern_set *set, const char *pattern, struct error 
 
 /* ---- building the automaton ------------------------------------------------------------------ */
 
-static unsigned char folded(const struct pattern_set *set, char c)
+/* The automaton ignores case throughout; a pattern that does not is compared again when met. */
+static unsigned char folded(char c)
 {
-    unsigned char byte = (unsigned char)c;
-
-    return set->fold && byte >= 'A' && byte <= 'Z' ? (unsigned char)(byte + 32) : byte;
+    return (unsigned char)ascii_lower(c);
 }
 
 static void make_classes(struct pattern_set *set)
@@ -191,14 +236,13 @@ static void make_classes(struct pattern_set *set)
     set->class_count = 1;
     for (size_t i = 0; i < set->pattern_count; i++)
         for (size_t k = 0; k < set->patterns[i].length; k++) {
-            uint8_t *class = &set->class_of[folded(set, set->patterns[i].text[k])];
+            uint8_t *class = &set->class_of[folded(set->patterns[i].text[k])];
 
             if (*class == 0)
                 *class = (uint8_t)set->class_count++;
         }
-    if (set->fold)
-        for (int c = 'A'; c <= 'Z'; c++)
-            set->class_of[c] = set->class_of[c + 32];
+    for (int c = 'A'; c <= 'Z'; c++)
+        set->class_of[c] = set->class_of[c + 32];
     assert(set->class_count <= 256);
 }
 
@@ -209,7 +253,8 @@ struct build {
     unsigned count, capacity;
 };
 
-static unsigned walk(struct pattern_set *set, struct build *build, const struct pattern *pattern)
+static unsigned walk(const struct pattern_set *set, struct build *build,
+                     const struct pattern *pattern)
 {
     unsigned state = 0;
 
@@ -325,8 +370,6 @@ bool pattern_set_compile(struct pattern_set *set, struct error *error)
         struct pattern *pattern = &set->patterns[i];
         unsigned state;
 
-        for (size_t k = 0; k < pattern->length; k++)
-            pattern->text[k] = (char)folded(set, pattern->text[k]);
         if (pattern->length == 0)
             continue;
         state = walk(set, &build, pattern);
@@ -343,54 +386,77 @@ bool pattern_set_compile(struct pattern_set *set, struct error *error)
 
 /* ---- matching -------------------------------------------------------------------------------- */
 
-static bool confirms(const struct pattern_set *set, const struct pattern *pattern, struct text text)
+static bool is_word(char c)
 {
-    return !pattern->code || pcre2_match(pattern->code, (PCRE2_SPTR)text.bytes, text.length, 0, 0,
-                                         set->match_data, set->match_context) >= 0;
+    return ascii_is_alnum(c) || c == '_';
 }
 
-static bool is_better(const struct pattern *pattern, int best)
+/* Whether `anchor` holds between the bytes before and behind `at`. */
+static bool holds(enum anchor anchor, struct text text, size_t at, bool front)
 {
-    return best == PATTERN_NONE || pattern->number < best;
+    if (anchor == ANCHOR_NONE)
+        return true;
+    if (anchor == ANCHOR_END)
+        return at == (front ? 0 : text.length);
+    return (at > 0 && is_word(text.bytes[at - 1])) != (at < text.length && is_word(text.bytes[at]));
+}
+
+/* Whether a pattern matches whose text ends at `end`. */
+static bool confirms(const struct pattern_set *set, const struct pattern *pattern, struct text text,
+                     size_t end)
+{
+    size_t start = end - pattern->length;
+
+    if (pattern->code)
+        return pcre2_match(pattern->code, (PCRE2_SPTR)text.bytes, text.length, 0, 0,
+                           set->match_data, set->match_context) >= 0;
+    return (pattern->fold || memcmp(text.bytes + start, pattern->text, pattern->length) == 0) &&
+           holds(pattern->before, text, start, true) && holds(pattern->after, text, end, false);
+}
+
+static bool is_better(const struct pattern *pattern, const struct pattern_hits *hits)
+{
+    int first = hits->first[pattern->group];
+
+    return first == PATTERN_NONE || pattern->number < first;
 }
 
 /* Looks at all texts that end at a final state. */
-static int visit(const struct pattern_set *set, unsigned state, struct text text, int best)
+static void visit(const struct pattern_set *set, unsigned state, struct text text, size_t end,
+                  struct pattern_hits *out)
 {
-    while (state >= set->first_final) {
+    while (state) {
         int index = set->outputs[state - set->first_final];
 
         for (; index >= 0; index = set->patterns[index].next_at_state) {
             const struct pattern *pattern = &set->patterns[index];
 
-            if (is_better(pattern, best) && confirms(set, pattern, text))
-                best = pattern->number;
+            if (is_better(pattern, out) && confirms(set, pattern, text, end))
+                out->first[pattern->group] = pattern->number;
         }
         state = set->suffix[state - set->first_final];
-        if (state == 0)
-            break;
+        assert(state == 0 || state >= set->first_final);
     }
-    return best;
 }
 
-int pattern_set_match(const struct pattern_set *set, struct text text)
+void pattern_set_match(const struct pattern_set *set, struct text text, struct pattern_hits *out)
 {
     unsigned state = 0;
-    int best = PATTERN_NONE;
 
     assert(set->next);
+    for (int group = 0; group < PATTERN_GROUPS_MAX; group++)
+        out->first[group] = PATTERN_NONE;
     for (size_t i = 0; i < text.length; i++) {
         unsigned class = set->class_of[(unsigned char)text.bytes[i]];
 
         state = set->next[state * set->class_count + class];
         if (state >= set->first_final)
-            best = visit(set, state, text, best);
+            visit(set, state, text, i + 1, out);
     }
     for (size_t i = 0; i < set->always_count; i++) {
         const struct pattern *pattern = &set->patterns[set->always[i]];
 
-        if (is_better(pattern, best) && confirms(set, pattern, text))
-            best = pattern->number;
+        if (is_better(pattern, out) && confirms(set, pattern, text, text.length))
+            out->first[pattern->group] = pattern->number;
     }
-    return best;
 }

@@ -65,12 +65,14 @@ static void test_referrer(void **state)
         assert_text(referrer_host(as_text(cases[i][0]), out), cases[i][1]);
 }
 
-static void assert_verdict(const struct bots *bots, struct visitor_request request,
+static void assert_verdict(const struct lists *lists, struct visitor_request request,
                            enum verdict verdict, const char *rule)
 {
     struct click click = {.verdict = 99};
+    struct agent agent;
 
-    bots_judge(bots, &request, &click);
+    agent_read(lists, &(struct agent_request){.user_agent = request.user_agent}, &agent);
+    bot_judge(&request, &agent, &click);
     assert_int_equal(click.verdict, verdict);
     assert_text(click.rule, rule);
 }
@@ -81,26 +83,28 @@ static void test_verdict(void **state)
         "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 "
         "(KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1";
     struct error error;
-    struct bots *bots = bots_open(&error);
+    struct lists *lists = lists_open("", &error);
 
     (void)state;
-    assert_non_null(bots);
-    assert_verdict(bots, (struct visitor_request){.user_agent = as_text(phone)}, VERDICT_HUMAN, "");
-    assert_verdict(bots,
+    assert_non_null(lists);
+    assert_verdict(lists, (struct visitor_request){.user_agent = as_text(phone)}, VERDICT_HUMAN,
+                   "");
+    assert_verdict(lists,
                    (struct visitor_request){.user_agent = as_text("Mozilla/5.0 (compatible; "
                                                                   "Googlebot/2.1)")},
                    VERDICT_BOT, "crawler Googlebot/");
-    assert_verdict(bots, (struct visitor_request){.user_agent = as_text("facebookexternalhit/1.1")},
-                   VERDICT_PREVIEW, "crawler facebookexternalhit");
-    assert_verdict(bots,
+    assert_verdict(lists,
+                   (struct visitor_request){.user_agent = as_text("facebookexternalhit/1.1")},
+                   VERDICT_PREVIEW, "preview Facebook");
+    assert_verdict(lists,
                    (struct visitor_request){.user_agent = as_text(phone),
                                             .sec_purpose = as_text("prefetch;prerender")},
                    VERDICT_PREFETCH, "Sec-Purpose");
     assert_verdict(
-        bots,
+        lists,
         (struct visitor_request){.user_agent = as_text(phone), .purpose = as_text("Prefetch")},
         VERDICT_PREFETCH, "Purpose");
-    bots_close(bots);
+    lists_close(lists);
 }
 
 int main(void)

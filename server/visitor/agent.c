@@ -1,0 +1,174 @@
+/* See agent.h. One pass over the user agent, and one over the model if that was sent, ask all
+ * questions of lists.h; what is left is to weigh the answers. */
+#include "server/visitor/agent.h"
+
+#include <string.h>
+
+#include "server/clicks/event.h"
+#include "server/visitor/classes.h"
+
+static uint8_t class_of(const struct list_hits *hits, enum list_group group)
+{
+    return hits->of[group] ? hits->of[group]->class : CLASS_UNKNOWN;
+}
+
+static void judge(const struct list_entry *entry, struct agent *out)
+{
+    out->verdict = entry->class;
+    out->rule = entry->rule;
+}
+
+/* A phone, tablet or television with a real browser: its model may bear any name. */
+static bool is_handheld(const struct list_hits *hits)
+{
+    uint8_t os = class_of(hits, LIST_OS);
+
+    return hits->of[LIST_ENGINE] && os != CLASS_UNKNOWN && os != OS_WINDOWS && os != OS_MACOS &&
+           os != OS_LINUX && os != OS_UNIX && os != OS_CHROME && os != OS_OTHER;
+}
+
+/* The verdict. An app's own browser is a person even where the app's name also names a fetcher. */
+static void decide_verdict(const struct list_hits *hits, struct agent *out)
+{
+    const struct list_entry *crawler = hits->of[LIST_CRAWLER];
+    bool in_app = hits->of[LIST_APP] && hits->of[LIST_ENGINE];
+
+    out->verdict = VERDICT_HUMAN;
+    out->rule = "";
+    if (hits->of[LIST_OPERATOR])
+        judge(hits->of[LIST_OPERATOR], out);
+    else if (hits->of[LIST_PREVIEW])
+        judge(hits->of[LIST_PREVIEW], out);
+    else if (hits->of[LIST_PERSON])
+        return;
+    else if (crawler && !(in_app && crawler->class == VERDICT_PREVIEW))
+        judge(crawler, out);
+    else if (hits->of[LIST_BOT])
+        judge(hits->of[LIST_BOT], out);
+    else if (hits->of[LIST_MAYBE] && !is_handheld(hits))
+        judge(hits->of[LIST_MAYBE], out);
+    else if (!hits->of[LIST_ENGINE] && !hits->of[LIST_APP] && !hits->of[LIST_OS] &&
+             !hits->of[LIST_DEVICE]) {
+        out->verdict = VERDICT_BOT;
+        out->rule = "no browser";
+    }
+}
+
+/* "Android 11; 43SA701 Build/…": what stands behind the system, up to the next bracket or "Build". */
+static struct text model_of(struct text user_agent)
+{
+    const char *at =
+        user_agent.length ? memmem(user_agent.bytes, user_agent.length, "Android ", 8) : NULL;
+    struct text rest, model;
+
+    if (!at)
+        return (struct text){NULL, 0};
+    rest = (struct text){at, user_agent.length - (size_t)(at - user_agent.bytes)};
+    rest = text_cut(&rest, ')');
+    text_cut(&rest, ';');
+    do {
+        model = text_trim(text_cut(&rest, ';'));
+    } while (rest.bytes && model.length <= 5); /* "U", "en-us" */
+    if ((at = model.length ? memmem(model.bytes, model.length, " Build", 6) : NULL))
+        model.length = (size_t)(at - model.bytes);
+    return model;
+}
+
+/* A usual size of a television, in inches. */
+static bool is_screen_size(unsigned inches)
+{
+    static const uint8_t sizes[] = {19, 20, 22, 24, 28, 32, 39, 40, 42, 43, 48, 49,
+                                    50, 55, 58, 60, 65, 70, 75, 77, 82, 85, 86, 98};
+
+    return memchr(sizes, (int)inches, sizeof sizes) != NULL;
+}
+
+static bool is_capital(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+/* How televisions are numbered: at most five letters, the size in inches, letters, and two digits
+ * or more ("43SA701", "H32F8000CG", "VHIX-32F199MSA"). Phones do not put letters in there. */
+static bool is_television(struct text word)
+{
+    size_t at = 0, letters = 0, digits = 0;
+    unsigned inches;
+
+    while (at < word.length && is_capital(word.bytes[at]))
+        at++;
+    if (at > 5 || at + 2 >= word.length || !ascii_is_digit(word.bytes[at]) ||
+        !ascii_is_digit(word.bytes[at + 1]))
+        return false;
+    inches = (unsigned)(word.bytes[at] - '0') * 10 + (unsigned)(word.bytes[at + 1] - '0');
+    for (at += 2; at < word.length && is_capital(word.bytes[at]); at++)
+        letters++;
+    for (; at < word.length && ascii_is_digit(word.bytes[at]); at++)
+        digits++;
+    return is_screen_size(inches) && letters >= 1 && letters <= 6 && digits >= 2;
+}
+
+static bool names_television(struct text model)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i <= model.length; i++) {
+        if (i < model.length && !strchr(" _-/", model.bytes[i]))
+            continue;
+        if (is_television((struct text){model.bytes + start, i - start}))
+            return true;
+        start = i + 1;
+    }
+    return false;
+}
+
+/* The device where nothing names it: by what the system is used on. */
+static uint8_t usual_device(uint8_t os, uint8_t said)
+{
+    switch (os) {
+    case OS_ANDROID: return said ? said : DEVICE_TABLET;
+    case OS_HARMONY:
+    case OS_IOS:
+    case OS_KAIOS:
+    case OS_WINDOWS_PHONE:
+    case OS_BLACKBERRY:
+    case OS_SYMBIAN:
+    case OS_PHONE: return said ? said : DEVICE_SMARTPHONE;
+    case OS_TIZEN:
+    case OS_WEBOS: return said ? said : DEVICE_TV;
+    case OS_PLAYSTATION:
+    case OS_NINTENDO: return DEVICE_CONSOLE;
+    case OS_WINDOWS:
+    case OS_MACOS:
+    case OS_LINUX:
+    case OS_CHROME:
+    case OS_UNIX:
+    case OS_OTHER: return DEVICE_DESKTOP;
+    default: return said;
+    }
+}
+
+void agent_read(const struct lists *lists, const struct agent_request *request, struct agent *out)
+{
+    struct text user_agent = request->user_agent;
+    struct list_hits hits;
+
+    *out = (struct agent){.verdict = VERDICT_INVALID, .rule = "no user agent"};
+    if (user_agent.length > AGENT_MAX)
+        user_agent.length = AGENT_MAX;
+    if (text_trim(user_agent).length == 0)
+        return;
+    lists_match(lists, user_agent, &hits);
+    decide_verdict(&hits, out);
+    out->os = class_of(&hits, LIST_OS);
+    out->app = class_of(&hits, LIST_APP);
+    out->browser = class_of(&hits, LIST_BROWSER);
+    out->device = class_of(&hits, LIST_DEVICE);
+    if ((out->device == CLASS_UNKNOWN || out->device == DEVICE_TABLET) && out->os == OS_ANDROID &&
+        names_television(model_of(user_agent)))
+        out->device = DEVICE_TV;
+    if (out->device == CLASS_UNKNOWN)
+        out->device = usual_device(out->os, class_of(&hits, LIST_MOBILE));
+    if (out->verdict == VERDICT_BOT || out->verdict == VERDICT_PREVIEW)
+        out->device = DEVICE_BOT;
+}
