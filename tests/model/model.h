@@ -42,6 +42,7 @@ enum rule {
     RULE_ACK_DELETE_RAISE,   /* acknowledge deletes and raises `flushed` in one step */
     RULE_ACK_IDENTITY,       /* acknowledge compares origin, first, last, not only the id */
     RULE_ACK_ALL_WATERMARKS, /* acknowledge raises every origin it deletes an entry of */
+    RULE_ACK_UNCONDITIONAL,  /* and also if `flushed`, as the pass read it, was there already */
     RULE_ACK_WITHOUT_ROWS,   /* a pass that finds only rows already committed acknowledges too */
     RULE_FLUSHED_RISES,      /* acknowledge never lowers `flushed` */
     RULE_RECOVER_ONE_STEP,   /* recover is one script */
@@ -124,6 +125,7 @@ struct flusher {
     uint8_t fresh;              /* began after the last tick, and after older passes had ended */
     uint8_t watermark[ORIGINS]; /* as read */
     uint8_t next[ORIGINS];      /* to be committed */
+    uint8_t skip;               /* origins not raised (RULE_ACK_UNCONDITIONAL off) */
     uint8_t acks[LIMIT_MAX];    /* entries to be deleted, 0 none */
 };
 
@@ -147,7 +149,7 @@ struct state {
     uint8_t orphan, orphan_read[ORIGINS], orphan_next[ORIGINS]; /* the COMMIT in flight */
     uint8_t passed;        /* a pass began and ended since tick */
     uint8_t faults, ticks; /* left */
-    uint8_t pad[7];
+    uint8_t pad[5];
 };
 
 _Static_assert(sizeof(struct state) % 8 == 0, "states are hashed in words");
@@ -162,6 +164,7 @@ enum what {
     DO_LOCK,
     DO_TAKEOVER,
     DO_PLAN,
+    DO_PLAN_RECOVERY,
     DO_COMMIT,
     DO_COMMIT_ROWS,
     DO_COMMIT_WATERMARK,

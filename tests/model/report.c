@@ -28,6 +28,7 @@ static const char *const what_names[] = {
     [DO_LOCK] = "flusher locks, reads watermarks",
     [DO_TAKEOVER] = "flusher ends the frozen one",
     [DO_PLAN] = "flusher reads Redis",
+    [DO_PLAN_RECOVERY] = "flusher reads Redis and sees trouble",
     [DO_COMMIT] = "flusher COPYs and commits",
     [DO_COMMIT_ROWS] = "flusher commits rows only",
     [DO_COMMIT_WATERMARK] = "flusher commits watermark only",

@@ -98,6 +98,8 @@ static void redis_raise(const struct model *m, struct redis *r, const struct flu
     for (unsigned o = 0; o < ORIGINS; o++) {
         if (!rule(m, RULE_ACK_ALL_WATERMARKS) && f->next[o] == f->watermark[o])
             continue;
+        if (f->skip >> o & 1U)
+            continue;
         r->flushed[o] =
             rule(m, RULE_FLUSHED_RISES) ? larger(r->flushed[o], f->next[o]) : f->next[o];
     }
@@ -206,7 +208,7 @@ static bool trigger_of(const struct model *m, const struct state *s, const uint8
 }
 
 /* Walks the first entries up to the limit, fills next and acks; true: recovery is needed. */
-static bool flusher_take(const struct model *m, const struct redis *r, struct flusher *f)
+static bool flusher_look(const struct model *m, const struct redis *r, struct flusher *f)
 {
     unsigned count = r->length < m->limit ? r->length : m->limit;
     unsigned acks = 0;
@@ -235,28 +237,52 @@ static bool flusher_take(const struct model *m, const struct redis *r, struct fl
     return recover;
 }
 
-/* Reads Redis once and decides what this pass is for. */
-static void flusher_plan(const struct model *m, struct state *s, unsigned n)
+/* What is left of a pass that has read Redis: rows to commit, or only something to tell Redis, or
+ * nothing. */
+static void flusher_take(const struct model *m, struct state *s, unsigned n, bool trouble)
 {
     struct flusher *f = &s->flusher[n];
     bool behind = false;
 
-    if (flusher_take(m, &s->redis, f) || trigger_of(m, s, f->watermark)) {
-        memset(f->next, 0, sizeof(f->next));
-        memset(f->acks, 0, sizeof(f->acks));
-        f->at = AT_RECOVER;
-        return;
-    }
     for (unsigned o = 0; o < ORIGINS; o++)
         behind |= s->redis.flushed[o] < f->watermark[o];
+    for (unsigned o = 0; o < ORIGINS && !rule(m, RULE_ACK_UNCONDITIONAL); o++)
+        f->skip |= (uint8_t)((s->redis.flushed[o] >= f->next[o]) << o);
+    if (trouble)
+        f->fresh = 0; /* it puts off what a whole pass does */
     if (memcmp(f->next, f->watermark, sizeof(f->next)) != 0) {
         f->at = AT_COPIED;
     } else if ((behind || f->acks[0] != 0) && rule(m, RULE_ACK_WITHOUT_ROWS)) {
-        flusher_unlock(s, n); /* nothing to commit, but something to tell Redis */
+        flusher_unlock(s, n);
         f->at = AT_ACK;
     } else {
         flusher_done(s, n);
     }
+}
+
+/* Reads Redis once and decides what this pass is for. In trouble it may recover at once, or first
+ * take what can be taken: recovery empties the stream, and the journal of what is in it may be
+ * gone. */
+static void flusher_plan(const struct model *m, const struct step *read, unsigned n,
+                         struct steps *out)
+{
+    struct step step = *read;
+    struct flusher *f = &step.after.flusher[n];
+    bool trouble = flusher_look(m, &step.after.redis, f);
+
+    trouble = trigger_of(m, &step.after, f->watermark) || trouble;
+    if (trouble) {
+        struct step recover = step;
+        recover.what = DO_PLAN_RECOVERY;
+        memset(recover.after.flusher[n].next, 0, sizeof(f->next));
+        memset(recover.after.flusher[n].acks, 0, sizeof(f->acks));
+        recover.after.flusher[n].at = AT_RECOVER;
+        steps_add(m, out, &recover);
+    }
+    if (trouble && f->acks[0] == 0)
+        return;
+    flusher_take(m, &step.after, n, trouble);
+    steps_add(m, out, &step);
 }
 
 static void commit_rows(struct postgres *pg, const uint8_t read[ORIGINS],
@@ -406,7 +432,7 @@ static void flusher_steps(const struct model *m, const struct state *s, unsigned
         if (!flusher_begin(m, &step.after, n, &step.what))
             return;
         break;
-    case AT_LOCKED: flusher_plan(m, &step.after, n); break;
+    case AT_LOCKED: flusher_plan(m, &step, n, out); return;
     case AT_COPIED:
     case AT_ROWS: step.what = flusher_commit(m, &step.after, n); break;
     case AT_ACK:
