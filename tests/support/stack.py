@@ -119,11 +119,11 @@ class Stack:
         return self.postgres.value("select count(*) from kudos.clicks")
 
     def missing_and_doubled(self, ids):
-        """How many of the click ids are not in kudos.clicks, and how many are there twice."""
-        wanted = [decode(text) for text in ids]
-        assert len({(w.origin, w.seq) for w in wanted}) == len(wanted), \
-            "the same click id was given out twice"
-        lines = io.StringIO("".join(f"{w.origin}\t{w.seq}\n" for w in wanted))
+        """How many of the click ids (text, or pairs of origin and seq) are not in kudos.clicks,
+        and how many are there twice."""
+        wanted = [decode(each)[1:3] if isinstance(each, str) else each for each in ids]
+        assert len(set(wanted)) == len(wanted), "the same click id was given out twice"
+        lines = io.StringIO("".join(f"{origin}\t{seq}\n" for origin, seq in wanted))
         connection = self.postgres.connect()
         try:
             with connection.cursor() as cursor:
