@@ -1,19 +1,19 @@
 /* See http_head.h.
  *
- * One pass over the bytes, line by line. The two long scans (target, field value) look at 16 bytes
- * at a time where SSE2 is there; known field names are recognised by length first, and a name that
- * was recognised needs no check of its characters. A partial head is parsed again from its start,
- * but only when a new line feed has arrived, so that a byte-by-byte sender costs one parse a line,
- * of which there are at most `limits->fields`. */
+ * One pass over the bytes, 64 at a time: for each such block two bit masks say where a field line
+ * can end (a byte that no value holds) and where colons are, so that finding the end of a name and
+ * of a value costs a shift and a bit count instead of a loop. Names that somebody here wants are
+ * recognised first, and need no check of their characters then.
+ *
+ * A partial head is parsed again from its start, but only when a new line feed has arrived, so that
+ * a byte-by-byte sender costs one parse a line, of which there are at most `limits->fields`. */
 #include "shared/http_head.h"
 
 #include <assert.h>
 #include <limits.h>
 #include <string.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "shared/http_scan.h"
 
 #define CONTENT_LENGTH_DIGITS_MAX 18
 
@@ -57,122 +57,74 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* The first byte at or after `at` that is no visible ASCII character: a space, a control character
- * or 0x7f and above; `end` if there is none. */
-static const char *skip_visible(const char *at, const char *end)
+static inline uint64_t load(const char *at, size_t size)
 {
-#ifdef __SSE2__
-    const __m128i lowest = _mm_set1_epi8(0x21), delete = _mm_set1_epi8(0x7f);
+    uint64_t word = 0;
 
-    for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        /* signed: bytes from 0x80 on are negative, so below '!' too */
-        __m128i out = _mm_or_si128(_mm_cmplt_epi8(bytes, lowest), _mm_cmpeq_epi8(bytes, delete));
-        unsigned mask = (unsigned)_mm_movemask_epi8(out);
-
-        if (mask)
-            return at + __builtin_ctz(mask);
-    }
-#endif
-    while (at<end && * at> 0x20 && *at < 0x7f)
-        at++;
-    return at;
-}
-
-/* The first byte at or after `at` that a field value cannot hold: a control character but HTAB, or
- * 0x7f; `end` if there is none. */
-static const char *skip_value(const char *at, const char *end)
-{
-#ifdef __SSE2__
-    const __m128i highest = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t');
-    const __m128i delete = _mm_set1_epi8(0x7f);
-
-    for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, highest), bytes);
-        __m128i out = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control),
-                                   _mm_cmpeq_epi8(bytes, delete));
-        unsigned mask = (unsigned)_mm_movemask_epi8(out);
-
-        if (mask)
-            return at + __builtin_ctz(mask);
-    }
-#endif
-    while (at < end && (((unsigned char)*at >= 0x20 && *at != 0x7f) || *at == '\t'))
-        at++;
-    return at;
-}
-
-/* The first colon or byte that no name holds, found cheaply: the caller checks what it passed. */
-static const char *find_colon(const char *at, const char *end)
-{
-#ifdef __SSE2__
-    const __m128i colon = _mm_set1_epi8(':'), lowest = _mm_set1_epi8(0x21);
-
-    for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i out = _mm_or_si128(_mm_cmpeq_epi8(bytes, colon), _mm_cmplt_epi8(bytes, lowest));
-        unsigned mask = (unsigned)_mm_movemask_epi8(out);
-
-        if (mask)
-            return at + __builtin_ctz(mask);
-    }
-#endif
-    while (at<end && * at> 0x20 && *at != ':')
-        at++;
-    return at;
+    memcpy(&word, at, size);
+    return word;
 }
 
 /* `name` is `lower` but for case. Only sound for names made of letters and '-', since other bytes
- * that meet under | 0x20 (CR and '-') are no part of a line. */
+ * that meet under | 0x20 (CR and '-') are no part of a line. The last word overlaps the one before
+ * it, so that there is no rest to go through byte by byte. */
 static inline bool same_name(const char *name, const char *lower, size_t length)
 {
-    uint64_t difference = 0, ours, theirs;
-    size_t i = 0;
+    const uint64_t fold = 0x2020202020202020u;
+    uint64_t difference = 0;
+    size_t i;
 
-    for (; i + 8 <= length; i += 8) {
-        memcpy(&ours, name + i, 8);
-        memcpy(&theirs, lower + i, 8);
-        difference |= (ours | 0x2020202020202020u) ^ theirs;
+    if (length >= 8) {
+        for (i = 0; i + 8 < length; i += 8)
+            difference |= (load(name + i, 8) | fold) ^ load(lower + i, 8);
+        difference |= (load(name + length - 8, 8) | fold) ^ load(lower + length - 8, 8);
+    } else if (length >= 4) {
+        difference = (load(name, 4) | (uint32_t)fold) ^ load(lower, 4);
+        difference |= (load(name + length - 4, 4) | (uint32_t)fold) ^ load(lower + length - 4, 4);
+    } else {
+        for (i = 0; i < length; i++)
+            difference |= (uint64_t)((name[i] | 0x20) ^ lower[i]);
     }
-    for (; i < length; i++)
-        difference |= (uint64_t)((name[i] | 0x20) ^ lower[i]);
     return difference == 0;
 }
 
-#define NAME(text, value)                       \
-    if (same_name(name, text, sizeof text - 1)) \
-    return value
+/* Length and first letter tell the known names apart; the compiler refuses two in one place. */
+#define NAME_SLOTS               64
+#define NAME_SLOT(first, length) (((unsigned)(first) + (unsigned)(length)) % NAME_SLOTS)
+
+static const struct {
+    const char *text;
+    size_t length;
+    enum http_name name;
+} known_names[NAME_SLOTS] = {
+    [NAME_SLOT('h', 4)] = {"host", 4, HTTP_NAME_HOST},
+    [NAME_SLOT('c', 10)] = {"connection", 10, HTTP_NAME_CONNECTION},
+    [NAME_SLOT('c', 14)] = {"content-length", 14, HTTP_NAME_CONTENT_LENGTH},
+    [NAME_SLOT('t', 17)] = {"transfer-encoding", 17, HTTP_NAME_TRANSFER_ENCODING},
+    [NAME_SLOT('u', 10)] = {"user-agent", 10, HTTP_NAME_USER_AGENT},
+    [NAME_SLOT('a', 15)] = {"accept-language", 15, HTTP_NAME_ACCEPT_LANGUAGE},
+    [NAME_SLOT('r', 7)] = {"referer", 7, HTTP_NAME_REFERER},
+    [NAME_SLOT('s', 11)] = {"sec-purpose", 11, HTTP_NAME_SEC_PURPOSE},
+    [NAME_SLOT('p', 7)] = {"purpose", 7, HTTP_NAME_PURPOSE},
+    [NAME_SLOT('x', 9)] = {"x-purpose", 9, HTTP_NAME_X_PURPOSE},
+    [NAME_SLOT('x', 5)] = {"x-moz", 5, HTTP_NAME_X_MOZ},
+    [NAME_SLOT('s', 7)] = {"sec-gpc", 7, HTTP_NAME_SEC_GPC},
+    [NAME_SLOT('d', 3)] = {"dnt", 3, HTTP_NAME_DNT},
+    [NAME_SLOT('x', 15)] = {"x-forwarded-for", 15, HTTP_NAME_X_FORWARDED_FOR},
+    [NAME_SLOT('f', 9)] = {"forwarded", 9, HTTP_NAME_FORWARDED},
+};
 
 enum http_name http_name_of(const char *name, size_t length)
 {
-    switch (length) {
-    case 3: NAME("dnt", HTTP_NAME_DNT); break;
-    case 4: NAME("host", HTTP_NAME_HOST); break;
-    case 5: NAME("x-moz", HTTP_NAME_X_MOZ); break;
-    case 7:
-        NAME("referer", HTTP_NAME_REFERER);
-        NAME("purpose", HTTP_NAME_PURPOSE);
-        NAME("sec-gpc", HTTP_NAME_SEC_GPC);
-        break;
-    case 9: NAME("x-purpose", HTTP_NAME_X_PURPOSE); break;
-    case 10:
-        NAME("user-agent", HTTP_NAME_USER_AGENT);
-        NAME("connection", HTTP_NAME_CONNECTION);
-        break;
-    case 11: NAME("sec-purpose", HTTP_NAME_SEC_PURPOSE); break;
-    case 14: NAME("content-length", HTTP_NAME_CONTENT_LENGTH); break;
-    case 15:
-        NAME("accept-language", HTTP_NAME_ACCEPT_LANGUAGE);
-        NAME("x-forwarded-for", HTTP_NAME_X_FORWARDED_FOR);
-        break;
-    case 17: NAME("transfer-encoding", HTTP_NAME_TRANSFER_ENCODING); break;
-    default: break;
-    }
-    return HTTP_NAME_OTHER;
-}
+    unsigned slot;
 
-#undef NAME
+    if (length == 0)
+        return HTTP_NAME_OTHER;
+    slot = NAME_SLOT((unsigned char)name[0] | 0x20, length);
+    if (known_names[slot].length != length || !same_name(name, known_names[slot].text, length))
+        return HTTP_NAME_OTHER;
+    return known_names[slot].name;
+}
 
 /* Reads the CRLF that must stand here. */
 static enum step read_crlf(struct cursor *cursor, struct http_head *head)
@@ -241,15 +193,15 @@ static enum step read_method(struct cursor *cursor, struct http_head *head)
 /* Splits path, query and (ignored) fragment, from `at` to the target's end. */
 static void split_path(struct http_head *head, const char *at)
 {
-    const char *end = head->target.bytes + head->target.length;
-    const char *fragment = memchr(at, '#', (size_t)(end - at)), *query;
+    const char *end = head->target.bytes + head->target.length, *path = at, *query = NULL;
 
-    if (fragment)
-        end = fragment;
-    query = memchr(at, '?', (size_t)(end - at));
-    head->path = (struct text){at, (size_t)((query ? query : end) - at)};
+    for (; at < end && *at != '#'; at++) {
+        if (*at == '?' && !query)
+            query = at;
+    }
+    head->path = (struct text){path, (size_t)((query ? query : at) - path)};
     if (query)
-        head->query = (struct text){query + 1, (size_t)(end - query - 1)};
+        head->query = (struct text){query + 1, (size_t)(at - query - 1)};
 }
 
 /* http://host[:port][/path][?query]; no other scheme, no userinfo. */
@@ -337,31 +289,36 @@ static enum step read_request_line(struct cursor *cursor, const struct http_limi
     return step == STEP_DONE ? read_version(cursor, head) : step;
 }
 
-static bool name_is_token(const char *at, const char *end)
+/* `room` is how far may be read; nearly all names are letters, digits and '-'. */
+static bool name_is_token(const char *at, const char *end, const char *room)
 {
     if (at == end)
         return false;
+    while (end - at >= 16 && plain_name_bytes(at) == 16)
+        at += 16;
+    if (room - at >= 16 && plain_name_bytes(at) >= end - at)
+        return true;
     while (at < end && token_bytes[(unsigned char)*at])
         at++;
     return at == end;
 }
 
 /* Reads one `name: value CRLF`. */
-static enum step read_field(struct cursor *cursor, struct http_head *head, enum http_name *known,
-                            struct text *value)
+static enum step read_field(struct cursor *cursor, struct block *block, struct http_head *head,
+                            enum http_name *known, struct text *value)
 {
-    const char *name = cursor->at, *colon = find_colon(name, cursor->end), *start, *stop;
+    const char *name = cursor->at, *end = cursor->end, *start, *stop;
+    const char *colon = find_colon(block, name, end, &stop);
     enum step step;
 
+    if (!colon)
+        return stop == end && name_is_token(name, end, end) ? STEP_PARTIAL : bad(head, 400);
     *known = http_name_of(name, (size_t)(colon - name));
-    if (colon == cursor->end)
-        return *known != HTTP_NAME_OTHER || name_is_token(name, colon) ? STEP_PARTIAL
-                                                                       : bad(head, 400);
-    if (*colon != ':' || (*known == HTTP_NAME_OTHER && !name_is_token(name, colon)))
+    if (*known == HTTP_NAME_OTHER && !name_is_token(name, colon, end))
         return bad(head, 400);
-    for (start = colon + 1; start < cursor->end && is_blank(*start); start++)
+    for (start = colon + 1; start < end && is_blank(*start); start++)
         continue;
-    stop = skip_value(start, cursor->end);
+    stop = start < end ? find_end(block, start, end) : end;
     cursor->at = stop;
     if ((step = read_crlf(cursor, head)) != STEP_DONE)
         return step;
@@ -444,7 +401,9 @@ static enum step read_fields(struct cursor *cursor, const struct http_limits *li
 {
     bool close = false, keep_alive = false;
     const char *start = cursor->at;
+    struct block block = {.base = start};
 
+    look(&block, cursor->end);
     for (;;) {
         struct text value;
         enum http_name name;
@@ -459,7 +418,7 @@ static enum step read_fields(struct cursor *cursor, const struct http_limits *li
         }
         if (head->field_count == limits->fields)
             return bad(head, 431);
-        if ((step = read_field(cursor, head, &name, &value)) != STEP_DONE)
+        if ((step = read_field(cursor, &block, head, &name, &value)) != STEP_DONE)
             return step;
         head->field_count++;
         if (name != HTTP_NAME_OTHER &&

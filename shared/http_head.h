@@ -53,6 +53,7 @@ enum http_name {
     HTTP_NAME_SEC_GPC,
     HTTP_NAME_DNT,
     HTTP_NAME_X_FORWARDED_FOR,
+    HTTP_NAME_FORWARDED,
     HTTP_NAME_OTHER,
 };
 
