@@ -67,7 +67,7 @@ struct text language_preferred(struct text accept_language, char out[EVENT_LANGU
     struct text best = {NULL, 0};
     int best_quality = 0;
 
-    for (int i = 0; i < LANGUAGES_MAX && accept_language.bytes; i++) {
+    for (int i = 0; i < LANGUAGES_MAX && accept_language.bytes && best_quality < 1000; i++) {
         struct text item = text_cut(&accept_language, ',');
         struct text tag = text_trim(text_cut(&item, ';'));
         int quality = item.bytes ? language_quality(item) : 1000;

@@ -20,12 +20,17 @@ static bool skip_scheme(struct text *url)
     return false;
 }
 
+static bool ends_authority(char c)
+{
+    return c == '/' || c == '?' || c == '#' || c == '\\';
+}
+
 /* The authority's host: behind the last '@', before the port. */
 static struct text host_of(struct text url)
 {
     size_t end = 0, start = 0;
 
-    while (end < url.length && !strchr("/?#\\", url.bytes[end]))
+    while (end < url.length && !ends_authority(url.bytes[end]))
         if (url.bytes[end++] == '@')
             start = end;
     url.bytes += start;
