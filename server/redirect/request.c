@@ -26,29 +26,34 @@ static void read_host(const struct text *host, struct request *out)
 }
 
 /* Several lines are one list. Built from its end, which is the part that can be believed. */
-static struct text join_forwarded(const struct http_head *head, struct request *out)
+static struct text join(const struct http_head *head, enum http_name wanted, char *out)
 {
     struct text rest = head->fields, name, value;
     size_t used = 0;
 
     while (http_next_field(&rest, &name, &value)) {
-        size_t room = sizeof out->forwarded - 1, length = value.length, over;
+        size_t room = REQUEST_FORWARDED_MAX - 1, length = value.length, over;
 
-        if (http_name_of(name.bytes, name.length) != HTTP_NAME_X_FORWARDED_FOR)
+        if (http_name_of(name.bytes, name.length) != wanted)
             continue;
         if (length > room) {
             value.bytes += length - room;
             length = room;
         }
         over = used + length > room ? used + length - room : 0;
-        memmove(out->forwarded, out->forwarded + over, used - over);
+        memmove(out, out + over, used - over);
         used -= over;
-        memcpy(out->forwarded + used, value.bytes, length);
+        memcpy(out + used, value.bytes, length);
         used += length;
-        out->forwarded[used++] = ',';
-        assert(used <= sizeof out->forwarded);
+        out[used++] = ',';
+        assert(used <= REQUEST_FORWARDED_MAX);
     }
-    return (struct text){out->forwarded, used - 1};
+    return (struct text){out, used - 1};
+}
+
+static struct text list_of(const struct http_head *head, enum http_name name, char *joined)
+{
+    return head->repeated & 1u << name ? join(head, name, joined) : head->known[name];
 }
 
 void request_read(const struct http_head *head, struct request *out)
@@ -67,9 +72,10 @@ void request_read(const struct http_head *head, struct request *out)
     }
     out->query = head->query;
     read_host(&head->host, out);
-    out->forwarded_for = head->repeated & 1u << HTTP_NAME_X_FORWARDED_FOR
-                             ? join_forwarded(head, out)
-                             : known[HTTP_NAME_X_FORWARDED_FOR];
+    out->forwarded_for = list_of(head, HTTP_NAME_X_FORWARDED_FOR, out->joined);
+    out->forwarded = (struct text){NULL, 0};
+    if (!out->forwarded_for.bytes)
+        out->forwarded = list_of(head, HTTP_NAME_FORWARDED, out->joined);
     out->visitor = (struct visitor_request){
         .user_agent = known[HTTP_NAME_USER_AGENT],
         .accept_language = known[HTTP_NAME_ACCEPT_LANGUAGE],

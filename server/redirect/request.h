@@ -7,7 +7,7 @@
 #include "server/visitor/classify.h"
 #include "shared/http_head.h"
 
-/* Longest X-Forwarded-For, all lines joined; of a longer one the end is kept, which is what the
+/* Longest X-Forwarded-For or Forwarded, all lines joined; of a longer one the end is kept, which is what the
  * proxies nearest to us wrote. */
 #define REQUEST_FORWARDED_MAX 1024
 
@@ -16,10 +16,11 @@ struct request {
     struct text path;  /* without its leading slash */
     struct text query; /* without '?' */
     size_t host_length;
-    char host[LINK_HOST_MAX];       /* lower-case, no port, no trailing dot; none if too long */
-    struct text forwarded_for;      /* "" if there is none */
-    struct visitor_request visitor; /* all but the address */
-    char forwarded[REQUEST_FORWARDED_MAX]; /* where the lines are joined, if there are several */
+    char host[LINK_HOST_MAX];           /* lower-case, no port, no trailing dot; none if too long */
+    struct text forwarded_for;          /* X-Forwarded-For; empty if there is none */
+    struct text forwarded;              /* Forwarded, if there is no X-Forwarded-For */
+    struct visitor_request visitor;     /* all but the address */
+    char joined[REQUEST_FORWARDED_MAX]; /* where the lines are joined, if there are several */
 };
 
 /* What a request is for, as far as its method and path tell. */

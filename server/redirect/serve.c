@@ -8,6 +8,7 @@
 #include "server/conversions/click_id.h"
 #include "server/links/slug.h"
 #include "server/metrics.h"
+#include "server/visitor/client_address.h"
 
 /* Appends a reply to those of this connection; `click` is the one that it belongs to, or NULL. */
 static void gather(struct connection *connection, const struct decision *decision,
@@ -84,11 +85,17 @@ static struct round_click *record_click(struct connection *connection, struct ev
     struct visitor_request *visitor = &worker->request.visitor;
     unsigned char payload[EVENT_PAYLOAD_MAX];
     struct classify_scratch scratch;
+    struct sockaddr_storage client;
     struct round_click *click;
     struct click_id id;
 
     metrics->clicks_total++;
     visitor->address = &connection->peer.any;
+    if (worker->trusted.count > 0) {
+        client_address(&worker->trusted, visitor->address, worker->request.forwarded,
+                       worker->request.forwarded_for, &client);
+        visitor->address = (struct sockaddr *)&client;
+    }
     classify(worker->classifier, visitor, &scratch, &event->click);
     decide_verdict(decision, &event->click);
     id.seq = journal_append(worker->journal, payload, event_encode(event, payload));

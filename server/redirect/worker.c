@@ -20,10 +20,12 @@
 
 #define TICK_MS 100
 
-/* Sizes that follow from settings. Called between rounds only. */
-static bool apply_settings(struct worker *worker)
+/* What follows from settings that may change while it serves. Called between rounds only. What
+ * cannot be applied stays as it was. */
+static bool apply_settings(struct worker *worker, struct error *error)
 {
     const struct settings *settings = &worker->context->settings;
+    struct networks trusted;
     size_t reply_bytes_max, size;
     char *bytes;
 
@@ -33,13 +35,16 @@ static bool apply_settings(struct worker *worker)
     if (size > worker->round.size) {
         bytes = realloc(worker->round.bytes, size);
         if (!bytes)
-            return false;
+            return error_set(error, "out of memory");
         worker->round.bytes = bytes;
         worker->round.size = size;
     }
     worker->reply_bytes_max = reply_bytes_max;
     worker->limits.target_bytes = (size_t)settings->target_bytes_max;
     worker->limits.fields = (unsigned)settings->header_fields_max;
+    if (!networks_parse(settings->trusted_proxies, &trusted, error))
+        return error_prefix(error, "trusted_proxies");
+    worker->trusted = trusted;
     return true;
 }
 
@@ -48,8 +53,8 @@ static void reload(struct worker *worker)
     struct error error;
 
     role_reload(worker->context);
-    if (!apply_settings(worker))
-        log_error("reload_incomplete", "error=%s", "out of memory");
+    if (!apply_settings(worker, &error))
+        log_error("reload_incomplete", "error=%s", error.text);
     if (!classifier_reload(worker->classifier, &worker->context->settings, &error))
         log_error("classifier_reload_failed", "error=%s", error.text);
 }
@@ -168,9 +173,9 @@ static bool worker_open(struct worker *worker, struct role_context *context, str
     worker->read_bytes = malloc(worker->read_size);
     buffer_pool_open(&worker->buffers, worker->read_size);
     reply_open(&worker->replies, settings->click_id_param);
-    if (!worker->read_bytes || !apply_settings(worker))
+    if (!worker->read_bytes)
         return error_set(error, "out of memory");
-    return open_stores(worker, error) && open_loop(worker, error);
+    return apply_settings(worker, error) && open_stores(worker, error) && open_loop(worker, error);
 }
 
 /* Also closes what is half open. */

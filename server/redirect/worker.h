@@ -15,6 +15,7 @@
 #include "server/redirect/request.h"
 #include "server/role.h"
 #include "server/visitor/classify.h"
+#include "server/visitor/networks.h"
 #include "shared/http_head.h"
 
 struct connection;
@@ -65,6 +66,7 @@ struct worker {
     struct replica *replica;
     struct journal *journal;
     struct classifier *classifier;
+    struct networks trusted; /* proxies */
     struct listener *listener;
     struct buffer_pool buffers;
     struct reply_writer replies;
