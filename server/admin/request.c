@@ -106,8 +106,9 @@ static void send_answer(struct request *request, int status, const char *type, j
         put_body(request, body);
         json_decref(body);
     }
+    request->admin->answered_us = clock_mono_us();
     metrics->admin_requests_total[metrics_status_index(status)]++;
-    histogram_add(&metrics->admin_request_seconds, clock_mono_us() - request->begun_us);
+    histogram_add(&metrics->admin_request_seconds, request->admin->answered_us - request->begun_us);
     evhttp_send_reply(request->http, status, reason_of(status), NULL);
     request_free(request);
 }
@@ -147,8 +148,9 @@ void request_problem(struct request *request, int status, const char *kind, cons
     send_problem(request, status, kind, detail);
 }
 
-static void note(struct request *request, const char *member, const char *name, const char *format,
-                 va_list arguments)
+__attribute__((format(printf, 4, 0))) static void note(struct request *request, const char *member,
+                                                       const char *name, const char *format,
+                                                       va_list arguments)
 {
     char detail[ERROR_TEXT_MAX];
 

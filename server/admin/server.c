@@ -44,7 +44,7 @@
 #define ADMIN_BODY_SLACK  65536 /* bodies this much too long still get a 413 as problem+json */
 #define ADMIN_MAINTAIN_MS 1000
 #define ADMIN_PAUSE_MS    100 /* without accepting, when descriptors ran out */
-#define ADMIN_FAREWELL_MS 500 /* for the last answers to leave, when stopping */
+#define ADMIN_FAREWELL_MS 200 /* for the last answers to leave, when stopping */
 #define ADMIN_METHODS                                                                         \
     (EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_PATCH | \
      EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS)
@@ -191,25 +191,27 @@ static bool start(struct admin *admin, struct error *error)
     return true;
 }
 
-/* One round after the other until everything is answered or the time to stop is over. */
+/* True when everything is answered and has had time to leave, or the time to stop is over. */
+static bool may_end(const struct admin *admin, int64_t stop_us)
+{
+    int64_t now_us = clock_mono_us();
+
+    return now_us >= stop_us ||
+           (admin->in_flight == 0 && now_us - admin->answered_us >= ADMIN_FAREWELL_MS * US_PER_MS);
+}
+
 static void serve(struct admin *admin)
 {
-    int64_t stop_us = 0, farewell_us = 0;
+    int64_t stop_us = 0;
 
-    for (;;) {
+    while (!admin->stopping || !may_end(admin, stop_us)) {
         event_base_loop(admin->base, EVLOOP_ONCE);
         live_round(admin->live);
         metrics->postgres_up = pool_up(admin->pool);
         if (pool_tried(admin->pool))
             role_ready();
-        if (!admin->stopping)
-            continue;
-        if (!stop_us)
+        if (admin->stopping && !stop_us)
             stop_us = clock_mono_us() + admin->settings->stop_timeout_ms * US_PER_MS;
-        if (admin->in_flight == 0 && !farewell_us)
-            farewell_us = clock_mono_us() + ADMIN_FAREWELL_MS * US_PER_MS;
-        if (clock_mono_us() >= stop_us || (farewell_us && clock_mono_us() >= farewell_us))
-            return;
     }
 }
 

@@ -5,6 +5,7 @@
 #include <event2/http.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "server/settings.h"
 
@@ -27,5 +28,6 @@ struct admin {
     struct totals *totals;
     struct replica *replica; /* NULL while it cannot be opened */
     size_t in_flight;        /* requests not answered yet */
+    int64_t answered_us;     /* monotonic; when the last answer was handed to evhttp */
     bool stopping;
 };

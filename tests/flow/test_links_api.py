@@ -1,15 +1,17 @@
 """The admin plane: links, keys, statistics, and what it does when a store is away."""
 
-import base64
 import json
 import os
-import socket
+import re
+import resource
+import subprocess
 import time
 import urllib.parse
 
 import pytest
 
 from support.http import Raw
+from support.service import ROOT
 from support.wait import wait_until
 
 STACK = {"settings": {"admin_body_bytes_max": 4096}}
@@ -659,6 +661,51 @@ def test_check(make_stack):
     done = stack.kudos.run("check", check=False)
     assert done.returncode == 1
     assert "BAD PostgreSQL" in done.stdout and "BAD Redis" in done.stdout
+
+
+def test_the_guide_works(make_stack, tmp_path):
+    """Runs every shell block of server/admin/README.md, in order, with errors on."""
+    stack = make_stack().start()
+    with open(os.path.join(ROOT, "server/admin/README.md"), encoding="utf-8") as file:
+        blocks = re.findall(r"^```sh\n(.*?)^```", file.read(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 6 and blocks[0].startswith("export ADMIN=")
+    os.symlink(stack.kudos.binary, tmp_path / "kudos")
+    first = stack.kudos.create_link(DESTINATION)["id"]
+    script = "\n".join(["set -euo pipefail", "curl() { command curl --fail-with-body \"$@\"; echo; }",
+                        *blocks[1:]])
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=False,
+        env={**stack.kudos.environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}",
+             "ADMIN": f"http://127.0.0.1:{stack.kudos.admin_port}", "KEY": stack.kudos.key(),
+             "LINK": str(first + 1)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"slug":"spring-anna"' in done.stdout and '"state":"archived"' in done.stdout
+    assert '"items":[' in done.stdout and '"stored":{"available":true' in done.stdout
+
+
+def test_descriptors_run_out_and_come_back(make_stack):
+    stack = make_stack().start()
+    pid = stack.kudos.role_pid("admin")
+    stack.kudos.create_link(DESTINATION)
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 10, used + 10))
+    raws = [Raw(stack.kudos.admin_port) for _ in range(30)]
+    wait_until(lambda: stack.kudos.logged("event=accept_failed"))
+    ticks = cpu_ticks(pid)
+    time.sleep(0.5)  # how busy it is while it cannot accept is what is measured
+    assert cpu_ticks(pid) - ticks < 20
+    for raw in raws:
+        raw.socket.close()
+    wait_until(lambda: stack.kudos.admin("GET", "/healthz", key=None).status == 200)
+    assert stack.kudos.metric("admin_accept_paused_total") >= 1
+    assert stack.kudos.create_link(DESTINATION)["live"] is True
+
+
+def cpu_ticks(pid):
+    """User and system time of a process."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def test_health_needs_no_key(stack):
