@@ -92,12 +92,16 @@ static void on_resume(evutil_socket_t fd, short what, void *argument)
         evconnlistener_enable(evhttp_bound_socket_get_listener(admin->socket));
 }
 
+/* The process' one server, for on_accept_error(): evhttp owns the listener's argument. */
+static struct admin *accepting;
+
 /* Without descriptors, accepting again at once would only spin. */
-static void on_accept_error(struct evconnlistener *listener, void *argument)
+static void on_accept_error(struct evconnlistener *listener, void *evhttps)
 {
-    struct admin *admin = argument;
+    struct admin *admin = accepting;
     struct timeval pause = {.tv_usec = ADMIN_PAUSE_MS * 1000};
 
+    (void)evhttps;
     log_warn("accept_failed", "error=%s", strerror(errno));
     metrics->admin_accept_paused_total++;
     evconnlistener_disable(listener);
@@ -123,6 +127,7 @@ static bool listen_on(struct admin *admin, int fd)
     admin->socket = evhttp_accept_socket_with_handle(admin->http, fd);
     if (!admin->socket)
         return false;
+    accepting = admin;
     evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(admin->socket), on_accept_error);
     return true;
 }

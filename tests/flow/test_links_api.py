@@ -1,5 +1,6 @@
 """The admin plane: links, keys, statistics, and what it does when a store is away."""
 
+import collections
 import json
 import os
 import re
@@ -699,6 +700,30 @@ def test_descriptors_run_out_and_come_back(make_stack):
     wait_until(lambda: stack.kudos.admin("GET", "/healthz", key=None).status == 200)
     assert stack.kudos.metric("admin_accept_paused_total") >= 1
     assert stack.kudos.create_link(DESTINATION)["live"] is True
+
+
+def test_too_many_waiting_are_refused_at_once(make_stack):
+    count = 1100  # more than POOL_QUEUE_MAX
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    stack = make_stack().start()
+    message = ("GET /v1/links HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+               f"{stack.kudos.key()}\r\n\r\n")
+    stack.postgres.freeze()
+    raws = [Raw(stack.kudos.admin_port) for _ in range(count)]
+    for raw in raws:
+        raw.send(message)
+    kinds = collections.Counter()
+    for raw in raws:
+        answer = raw.response()
+        assert answer.status == 503 and answer.headers["Retry-After"] == "1"
+        kinds[answer.json()["type"].rsplit(":", 1)[1]] += 1
+        raw.socket.close()
+    stack.postgres.wake()
+    assert set(kinds) == {"overloaded", "outcome-unknown", "store-away"}, kinds
+    assert kinds["overloaded"] == stack.kudos.metric("admin_queue_full_total")
+    assert 0 < kinds["overloaded"] <= count - 1024
+    wait_until(lambda: stack.kudos.admin("GET", "/v1/links").status == 200, 15)
 
 
 def cpu_ticks(pid):
