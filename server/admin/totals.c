@@ -44,9 +44,12 @@ struct totals {
     size_t count;
 };
 
-static void question_end(struct totals *totals, struct question *question, const char *reason)
+/* Takes the read that was asked first off the list and answers it. */
+static void answer_first(struct totals *totals, const char *reason)
 {
-    assert(totals->count > 0);
+    struct question *question = TAILQ_FIRST(&totals->questions);
+
+    assert(question && totals->count > 0);
     TAILQ_REMOVE(&totals->questions, question, entry);
     totals->count--;
     question->total.available = reason == NULL;
@@ -58,9 +61,6 @@ static void question_end(struct totals *totals, struct question *question, const
 /* Closes the connection; whatever waits for it is answered. */
 static void disconnect(struct totals *totals, const char *why)
 {
-    struct question_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
-    struct question *question;
-
     if (!totals->failing)
         log_warn("redis_away", "error=%s", why);
     totals->failing = true;
@@ -71,14 +71,9 @@ static void disconnect(struct totals *totals, const char *why)
     totals->redis = NULL;
     metrics->redis_up = 0;
     totals->retry_us = clock_mono_us() + TOTALS_RETRY_MS * US_PER_MS;
-    TAILQ_CONCAT(&waiting, &totals->questions, entry);
-    while ((question = TAILQ_FIRST(&waiting))) {
-        TAILQ_REMOVE(&waiting, question, entry);
-        TAILQ_INSERT_HEAD(&totals->questions, question, entry);
-        question_end(totals, question, "Redis is not reachable");
-    }
-    if (!totals->redis)
-        evtimer_del(totals->tick);
+    evtimer_del(totals->tick);
+    while (totals->count > 0) /* until retry_us nothing is added */
+        answer_first(totals, "Redis is not reachable");
 }
 
 /* The error reply of a server that cannot say now (LOADING, MASTERDOWN, NOAUTH …). */
@@ -102,10 +97,9 @@ static void take_reply(struct totals *totals, const redisReply *reply)
     }
     if (--question->left > 0)
         return;
-    question_end(totals, question,
-                 question->refused     ? "Redis refused to answer"
-                 : question->not_ready ? "Redis is being recovered from PostgreSQL"
-                                       : NULL);
+    answer_first(totals, question->refused     ? "Redis refused to answer"
+                         : question->not_ready ? "Redis is being recovered from PostgreSQL"
+                                               : NULL);
 }
 
 static bool take_greeting(struct totals *totals, const redisReply *reply)
