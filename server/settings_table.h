@@ -47,7 +47,7 @@ SETTING(INTEGER, idle_timeout_ms, 100, 3600000, "ms", 60000, RELOAD_LIVE,
         "An idle keep-alive connection is closed after this.")
 SETTING(INTEGER, write_timeout_ms, 100, 600000, "ms", 10000, RELOAD_LIVE,
         "A visitor that does not read its answer is dropped after this.")
-SETTING(INTEGER, connections_max, 16, 1000000, "connections", 20000, RELOAD_RESTART,
+SETTING(INTEGER, connections_max, 16, 1000000, "connections", 16384, RELOAD_RESTART,
         "Open connections per redirect process; the one that has been idle longest makes place.")
 
 /* Clicks */

@@ -170,7 +170,8 @@ static bool is_gone(const struct ship_origins *origins, struct ship_origin *orig
     there = fstatat(origins->root_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
     if (there && status.st_ino == reader->folder_inode)
         return false;
-    if (!reader->vanished)
+    /* A writer that never wrote takes its folder away when it leaves. */
+    if (!reader->vanished && journal_reader_disk_bytes(reader) > 0)
         log_error("journal_removed", "origin=%llu wanted=%llu", (unsigned long long)reader->origin,
                   (unsigned long long)reader->wanted);
     reader->vanished = true;

@@ -52,7 +52,7 @@ class _Service(Service):
 
 
 class AttachedStack(Stack):
-    """Made from a file of KUDOS_<NAME>=value lines (KUDOS_PID: the supervisor)."""
+    """Made from a file of KUDOS_<NAME>=value lines (KUDOS_TEST_PID: the supervisor)."""
 
     def __init__(self, path):  # pylint: disable=super-init-not-called
         settings = {}
