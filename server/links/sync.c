@@ -325,6 +325,8 @@ static bool finish_compare(struct sync *sync, struct error *error)
         !replica_put_state(sync->writer, sync->identity, sync->snapshot, error))
         return false;
     sync->comparing = false;
+    if (!commit_change(sync, error))
+        return false;
     metrics->replica_snapshots_total++;
     log_info("replica_compared", "last_id=%" PRIu64, sync->compared);
     return true;
@@ -350,9 +352,9 @@ static bool compare_chunk(struct sync *sync, struct error *error)
     if (!source_copy(sync->source, COPY_CHUNK, on_compared_link, sync, error) ||
         !source_commit(sync->source, error))
         return false;
-    if (sync->rows < COMPARE_ROWS && !finish_compare(sync, error))
-        return false;
-    if (sync->changes > 0 || !sync->comparing)
+    if (sync->rows < COMPARE_ROWS)
+        return finish_compare(sync, error);
+    if (sync->changes > 0)
         return commit_change(sync, error);
     abort_change(sync);
     return true;
