@@ -23,16 +23,23 @@ struct source {
     bool stopped;
 };
 
+/* The identity changes with whatever could have written rows past the stamps: another server or an
+ * older state of it, a dropped and restored database, rewritten tables, and triggers that were
+ * switched off and on or have only just been made (pg_restore makes them after the data; until then
+ * the tables count as not there). */
 static const char BEGIN[] =
     "begin transaction isolation level repeatable read read only;"
     " select s.system_identifier::text,"
     " concat_ws(' ', s.system_identifier, extract(epoch from pg_postmaster_start_time()),"
     "  (select oid from pg_database where datname = current_database()),"
     "  pg_relation_filenode(to_regclass('kudos.links')),"
-    "  pg_relation_filenode(to_regclass('kudos.domains'))),"
+    "  pg_relation_filenode(to_regclass('kudos.domains')), t.stamped),"
     " pg_current_snapshot()::text,"
-    " to_regclass('kudos.links') is not null and to_regclass('kudos.domains') is not null"
-    " from pg_control_system() s";
+    " t.tables = 2"
+    " from pg_control_system() s, (select count(*) as tables,"
+    "  string_agg(concat_ws('/', oid, xmin, tgenabled), ' ' order by oid) as stamped"
+    "  from pg_trigger where tgname = 'before_write'"
+    "  and tgrelid in (to_regclass('kudos.links'), to_regclass('kudos.domains'))) t";
 
 /* Waiting -------------------------------------------------------------------------------------- */
 
@@ -152,7 +159,7 @@ bool source_begin(struct source *source, struct source_state *state, struct erro
     if (PQntuples(source->state) != 1 || PQnfields(source->state) != 4)
         return error_set(error, "PostgreSQL did not say which server it is");
     if (strcmp(PQgetvalue(source->state, 0, 3), "t") != 0)
-        return error_set(error, "the tables are not there: run kudos migrate");
+        return error_set(error, "the tables are not there (yet): run kudos migrate");
     state->system = PQgetvalue(source->state, 0, 0);
     state->identity = PQgetvalue(source->state, 0, 1);
     state->snapshot = PQgetvalue(source->state, 0, 2);

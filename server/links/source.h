@@ -17,7 +17,7 @@ struct source;
 /* What is the same for all rows of one transaction. Texts are valid until the next begin. */
 struct source_state {
     const char *system;   /* which database cluster */
-    const char *identity; /* the cluster, its start, the database, and the files of both tables */
+    const char *identity; /* the cluster, its start, the database, the tables' files and triggers */
     const char *snapshot; /* pg_current_snapshot() of the transaction */
 };
 

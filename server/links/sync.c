@@ -9,8 +9,9 @@
  *   poll      in one transaction, the rows that the last snapshot did not see; they and the new
  *             snapshot go into the replica in one LMDB transaction. Rows carry state, so seeing one
  *             twice does no harm and order does not matter.
- *   compare   if the replica was made from another server, another start of it, or other table
- *             files (restored, failed over, rewritten), polling alone could miss what was undone:
+ *   compare   if the replica was made from another server, another start of it, other table files,
+ *             or rows could be written without a stamp (restored, failed over, rewritten, triggers
+ *             switched off), polling alone could miss what changed:
  *             all rows are compared, a chunk at a time in the order of ids, with polls in between,
  *             so that changes go on being served at once. Until the end the replica keeps its old
  *             identity, so that after a crash it is compared again.

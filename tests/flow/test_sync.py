@@ -281,3 +281,13 @@ def test_second_edge(stack):
     wait_for(edge, slug, (302, "https://both.example/"))
     wait_for(stack.kudos, slug, (302, "https://both.example/"))
     assert edge.stop() == 0
+
+
+def test_rows_written_with_triggers_switched_off(stack):
+    """As pg_restore --disable-triggers does: no stamp says that the row changed."""
+    slug = stack.add_link("https://before.example/")
+    stack.postgres.sql("alter table kudos.links disable trigger before_write")
+    stack.postgres.sql("update kudos.links set destination = 'https://unstamped.example/'"
+                       " where slug = %s", slug)
+    stack.postgres.sql("alter table kudos.links enable always trigger before_write")
+    wait_for(stack.kudos, slug, (302, "https://unstamped.example/"))
