@@ -6,6 +6,7 @@
 #include "server/admin/links.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,35 +63,42 @@ static bool check_state(struct value *value, struct error *error)
 
 /* --- what is computed --- */
 
-/* Writes a slug as it stands in a URL. */
-static void put_slug(FILE *out, const char *slug)
+#define SHORT_URL_MAX (SETTING_TEXT_MAX + LINK_HOST_MAX + 3 * LINK_SLUG_MAX + 8)
+
+/* Writes a slug as it stands in a URL; `out` has room for three bytes for each of its bytes. */
+static void put_slug(const char *slug, char *out)
 {
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
+    static const char hex[] = "0123456789ABCDEF";
 
     for (; *slug; slug++) {
-        if (strchr(plain, *slug))
-            fputc(*slug, out);
-        else
-            fprintf(out, "%%%02X", (unsigned)(unsigned char)*slug);
+        unsigned char c = (unsigned char)*slug;
+
+        if (isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
+            *out++ = *slug;
+        } else {
+            *out++ = '%';
+            *out++ = hex[c >> 4];
+            *out++ = hex[c & 15];
+        }
     }
+    *out = '\0';
 }
 
 /* The default domain is reached by base_url; others by their host, with base_url's scheme. */
 static json_t *show_short_url(const struct admin *admin, const PGresult *rows, int row, int column)
 {
     const char *base = admin->settings->base_url, *host = PQgetvalue(rows, row, column);
-    char url[LINK_SLUG_MAX * 3 + SETTING_TEXT_MAX + LINK_HOST_MAX + 4];
-    FILE *out = fmemopen(url, sizeof url, "w");
+    const char *slug = PQgetvalue(rows, row, column - 1);
+    char url[SHORT_URL_MAX];
+    int used;
 
-    if (!out)
-        return json_null();
+    assert(strcmp(PQfname(rows, column - 1), "slug") == 0 && strlen(slug) <= LINK_SLUG_MAX);
     if (*host)
-        fprintf(out, "%.*s://%s/", (int)strcspn(base, ":"), base, host);
+        used = snprintf(url, sizeof url, "%.*s://%s/", (int)strcspn(base, ":"), base, host);
     else
-        fprintf(out, "%s/", base);
-    put_slug(out, PQgetvalue(rows, row, PQfnumber(rows, "slug")));
-    fclose(out);
+        used = snprintf(url, sizeof url, "%s/", base);
+    assert(used > 0 && (size_t)used + 3 * LINK_SLUG_MAX < sizeof url);
+    put_slug(slug, url + used);
     return json_string(url);
 }
 

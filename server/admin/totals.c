@@ -22,7 +22,7 @@
 #define TOTALS_TICK_MS 20
 
 struct question {
-    TAILQ_ENTRY(question) entry;
+    STAILQ_ENTRY(question) entry;
     totals_callback *callback;
     void *argument;
     int64_t deadline_us;
@@ -30,7 +30,7 @@ struct question {
     bool not_ready, refused;
     struct total total;
 };
-TAILQ_HEAD(question_list, question);
+STAILQ_HEAD(question_list, question);
 
 struct totals {
     struct admin *admin;
@@ -47,10 +47,10 @@ struct totals {
 /* Takes the read that was asked first off the list and answers it. */
 static void answer_first(struct totals *totals, const char *reason)
 {
-    struct question *question = TAILQ_FIRST(&totals->questions);
+    struct question *question = STAILQ_FIRST(&totals->questions);
 
     assert(question && totals->count > 0);
-    TAILQ_REMOVE(&totals->questions, question, entry);
+    STAILQ_REMOVE_HEAD(&totals->questions, entry);
     totals->count--;
     question->total.available = reason == NULL;
     question->total.reason = reason;
@@ -79,7 +79,7 @@ static void disconnect(struct totals *totals, const char *why)
 /* The error reply of a server that cannot say now (LOADING, MASTERDOWN, NOAUTH …). */
 static void take_reply(struct totals *totals, const redisReply *reply)
 {
-    struct question *question = TAILQ_FIRST(&totals->questions);
+    struct question *question = STAILQ_FIRST(&totals->questions);
     int64_t all = 0, others = 0;
 
     assert(question && question->left > 0);
@@ -124,7 +124,7 @@ static void read_replies(struct totals *totals)
 
         if (totals->greetings > 0)
             good = take_greeting(totals, reply);
-        else if (!TAILQ_EMPTY(&totals->questions))
+        else if (!STAILQ_EMPTY(&totals->questions))
             take_reply(totals, reply);
         else
             good = false;
@@ -179,7 +179,7 @@ static void on_socket(evutil_socket_t fd, short what, void *argument)
 static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
     struct totals *totals = argument;
-    struct question *first = TAILQ_FIRST(&totals->questions);
+    struct question *first = STAILQ_FIRST(&totals->questions);
 
     (void)fd;
     (void)what;
@@ -234,7 +234,7 @@ void totals_read(struct totals *totals, uint64_t link, totals_callback *callback
     question->argument = argument;
     question->deadline_us = clock_mono_us() + settings->redis_timeout_ms * US_PER_MS;
     question->left = 2 * settings->partitions;
-    TAILQ_INSERT_TAIL(&totals->questions, question, entry);
+    STAILQ_INSERT_TAIL(&totals->questions, question, entry);
     totals->count++;
     ask(totals, link, settings->partitions);
     if (!evtimer_pending(totals->tick, NULL))
@@ -248,7 +248,7 @@ struct totals *totals_new(struct admin *admin)
     if (!totals)
         return NULL;
     totals->admin = admin;
-    TAILQ_INIT(&totals->questions);
+    STAILQ_INIT(&totals->questions);
     totals->tick = event_new(admin->base, -1, EV_PERSIST, on_tick, totals);
     if (!totals->tick) {
         free(totals);
@@ -267,8 +267,8 @@ void totals_free(struct totals *totals)
         event_free(totals->event);
     if (totals->redis)
         redisFree(totals->redis);
-    while ((question = TAILQ_FIRST(&totals->questions))) {
-        TAILQ_REMOVE(&totals->questions, question, entry);
+    while ((question = STAILQ_FIRST(&totals->questions))) {
+        STAILQ_REMOVE_HEAD(&totals->questions, entry);
         free(question);
     }
     event_free(totals->tick);

@@ -1,11 +1,13 @@
 """The admin plane: links, keys, statistics, and what it does when a store is away."""
 
 import collections
+import http.client
 import json
 import os
 import re
 import resource
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -586,6 +588,48 @@ def test_more_requests_than_connections_are_all_answered(stack):
         slugs.add(answer.json()["slug"])
         raw.socket.close()
     assert len(slugs) == 200
+
+
+def creating(stack, stop, answers):
+    """Makes links with slugs of its own until `stop`; notes (slug, status or None)."""
+    number = 0
+    while not stop.is_set():
+        slug, number = f"k{threading.get_ident()}-{number}", number + 1
+        try:
+            answer = stack.kudos.admin("POST", "/v1/links",
+                                       {"destination": DESTINATION, "slug": slug})
+            answers.append((slug, answer.status))
+        except OSError:
+            answers.append((slug, None))
+        except http.client.HTTPException:
+            answers.append((slug, None))
+
+
+@pytest.mark.parametrize("harm", ["admin", "backends"])
+def test_what_was_answered_201_is_committed(make_stack, harm):
+    stack = make_stack(durable=True).start()
+    stack.kudos.key()
+    stop, answers = threading.Event(), []
+    threads = [threading.Thread(target=creating, args=(stack, stop, answers)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        made = len(answers)
+        wait_until(lambda: sum(1 for _, status in answers[made:] if status == 201) > 20, 20)
+        if harm == "admin":
+            stack.kudos.kill_role("admin")
+        else:
+            stack.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity"
+                               " where application_name like 'kudos-admin%%'", superuser=True)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {status for _, status in answers} <= {201, 503, None}
+    stored = {row[0] for row in stack.postgres.sql("select slug from kudos.links")}
+    created = [slug for slug, status in answers if status == 201]
+    assert len(created) > 100 and set(created) <= stored
+    assert {slug for slug, status in answers if status != 201}  # the harm was felt
+    assert stack.kudos.create_link(DESTINATION)["live"] is True
 
 
 def test_generated_slugs_avoid_taken_ones(make_stack):
