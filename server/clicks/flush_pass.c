@@ -85,10 +85,11 @@ static struct flush_hole *find_hole(struct flusher *flusher, uint64_t origin)
 }
 
 /* Marks origins that are passed over, and those whose hole outlived recoveries; forgets holes whose
- * watermark has moved. */
+ * watermark has moved, and old ones. */
 static void mark_origins(struct flusher *flusher)
 {
     struct flush_origins *origins = &flusher->batch.origins;
+    int64_t forget_us = clock_mono_us() - FLUSH_HOLE_FORGET_S * US_PER_SECOND;
 
     for (size_t i = 0; i < flusher->passed_over_count; i++) {
         size_t index = flush_origins_find(origins, flusher->passed_over[i]);
@@ -97,7 +98,7 @@ static void mark_origins(struct flusher *flusher)
     for (size_t i = 0; i < flusher->hole_count;) {
         struct flush_hole *hole = &flusher->holes[i];
         struct flush_origin *origin = flush_origins_get(origins, hole->origin);
-        if (origin->watermark != hole->watermark) {
+        if (origin->watermark != hole->watermark || hole->found_us < forget_us) {
             *hole = flusher->holes[--flusher->hole_count];
             continue;
         }
@@ -119,7 +120,7 @@ static void note_holes(struct flusher *flusher)
         hole = find_hole(flusher, origin->id);
         if (!hole && flusher->hole_count < FLUSH_HOLES_MAX) {
             hole = &flusher->holes[flusher->hole_count++];
-            *hole = (struct flush_hole){origin->id, origin->watermark, 0};
+            *hole = (struct flush_hole){origin->id, origin->watermark, 0, clock_mono_us()};
         }
         if (hole && ++hole->recoveries == FLUSH_HOLE_TRIES)
             log_error("origin_blocked",

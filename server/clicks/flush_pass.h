@@ -17,13 +17,15 @@
 
 /* An origin whose entries had a hole when the partition was recovered. If the hole is there again,
  * at the same watermark, the event is in no journal: the origin is blocked until its watermark
- * moves (kudos gap declare). */
+ * moves (kudos gap declare), or for FLUSH_HOLE_FORGET_S, should something else have been wrong. */
 struct flush_hole {
     uint64_t origin, watermark;
     unsigned recoveries;
+    int64_t found_us; /* monotonic */
 };
-#define FLUSH_HOLES_MAX  256
-#define FLUSH_HOLE_TRIES 2
+#define FLUSH_HOLES_MAX     256
+#define FLUSH_HOLE_TRIES    2
+#define FLUSH_HOLE_FORGET_S 600
 
 struct flusher {
     const struct settings *settings;
