@@ -288,10 +288,8 @@ static void drain(struct connection *connection)
 
 /* Output --------------------------------------------------------------------------------------- */
 
-static void count_answers(struct connection *connection)
+void connection_count_answers(struct connection *connection, int64_t now_us)
 {
-    int64_t now_us = clock_mono_us();
-
     histogram_add(&metrics->request_seconds, now_us - connection->began_us);
     for (unsigned i = 1; i < connection->answers; i++)
         histogram_add(&metrics->request_seconds, now_us - connection->worker->round.mono_us);
@@ -321,7 +319,6 @@ void connection_send(struct connection *connection)
     connection->out_length = 0;
     if (sent < 0 && (errno == EAGAIN || errno == EINTR))
         sent = 0;
-    count_answers(connection);
     if (sent < 0)
         retire(connection);
     else if ((size_t)sent < length)

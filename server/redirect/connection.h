@@ -50,6 +50,9 @@ void connections_serve_pending(struct worker *worker);
 /* Sends the replies that this round gathered for it. */
 void connection_send(struct connection *connection);
 
+/* Counts how long the answers that were sent in this round have taken. */
+void connection_count_answers(struct connection *connection, int64_t now_us);
+
 /* Ends or answers those that took too long for what they do. */
 void connections_expire(struct worker *worker);
 

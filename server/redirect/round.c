@@ -59,6 +59,18 @@ static void commit(struct worker *worker)
     journal_count_lost(worker->journal, round->lost, round->wall_us);
 }
 
+static void send_all(struct worker *worker)
+{
+    struct round *round = &worker->round;
+    int64_t now_us;
+
+    for (unsigned i = 0; i < round->connection_count; i++)
+        connection_send(round->connections[i]);
+    now_us = round->connection_count > 0 ? clock_mono_us() : 0;
+    for (unsigned i = 0; i < round->connection_count; i++)
+        connection_count_answers(round->connections[i], now_us);
+}
+
 void worker_finish_round(struct worker *worker)
 {
     struct round *round = &worker->round;
@@ -70,8 +82,7 @@ void worker_finish_round(struct worker *worker)
         commit(worker);
         CRASH_POINT("redirect_after_commit");
     }
-    for (unsigned i = 0; i < round->connection_count; i++)
-        connection_send(round->connections[i]);
+    send_all(worker);
     if (round->click_count > 0)
         CRASH_POINT("redirect_after_send");
     round->open = false;

@@ -52,12 +52,21 @@ static void count_limit(int status, const struct worker *worker)
         metrics->limit_head_total++;
 }
 
-void serve_refusal(struct connection *connection, enum answer answer)
+static void refuse(struct connection *connection, enum answer answer, bool with_body)
 {
     struct decision decision = {.answer = answer};
 
     connection->closing = true;
-    gather(connection, &decision, REPLY_CLOSE, true, NULL, NULL);
+    gather(connection, &decision, REPLY_CLOSE, with_body, NULL, NULL);
+}
+
+void serve_refusal(struct connection *connection, enum answer answer)
+{
+    const struct buffer *input = connection->input;
+    bool is_head = input && input->end - input->start >= 5 &&
+                   memcmp(input->bytes + input->start, "HEAD ", 5) == 0;
+
+    refuse(connection, answer, !is_head);
 }
 
 /* The link that a path names on the domain of its Host, or on the default domain. */
@@ -160,7 +169,7 @@ int serve_request(struct connection *connection, const char *bytes, size_t lengt
         return taken;
     if (taken == HTTP_HEAD_BAD) {
         count_limit(head->status, worker);
-        serve_refusal(connection, answer_to_bad_head(head->status));
+        refuse(connection, answer_to_bad_head(head->status), head->method != HTTP_HEAD);
         connection->lingering = true;
         return (int)length;
     }

@@ -1,10 +1,9 @@
 /* Fuzzes the request head parser: any bytes, whole and cut in two, must come to the same end, and
- * every span must lie within the head. Built with -fsanitize=fuzzer by `make fuzz`; with -DREPLAY
- * it is a program that runs the files named on its command line. */
+ * every span must lie within the head. `make fuzz` runs it; the unit test of the parser replays
+ * what is in tests/fuzz/fuzz_http_head/. */
 #include "shared/http_head.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,23 +61,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(bytes);
     return 0;
 }
-
-#ifdef REPLAY
-int main(int argc, char **argv)
-{
-    static uint8_t data[1 << 20];
-
-    for (int i = 1; i < argc; i++) {
-        FILE *file = fopen(argv[i], "rb");
-
-        if (!file) {
-            perror(argv[i]);
-            return 1;
-        }
-        LLVMFuzzerTestOneInput(data, fread(data, 1, sizeof data, file));
-        fclose(file);
-    }
-    printf("%d inputs replayed\n", argc - 1);
-    return 0;
-}
-#endif

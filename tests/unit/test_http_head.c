@@ -2,6 +2,7 @@
  * bytes nor what lies behind them changes the result. */
 #include "shared/http_head.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/fuzz/fuzz_http_head.c"
 
 static const struct http_limits limits = {16384, 8192, 100};
 
@@ -339,6 +342,34 @@ static void keeps_its_limits(void **state)
     assert_int_equal(head.status, 431);
 }
 
+/* Inputs that are, or once were, interesting. Tests run from the top of the source tree. */
+static void replays_what_the_fuzzer_found(void **state)
+{
+    static const char folder[] = "tests/fuzz/fuzz_http_head";
+    static uint8_t data[65536];
+    DIR *list = opendir(folder);
+    struct dirent *entry;
+    int count = 0;
+
+    (void)state;
+    assert_non_null(list);
+    while ((entry = readdir(list))) {
+        char path[512];
+        FILE *file;
+
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        file = fopen(path, "rb");
+        assert_non_null(file);
+        LLVMFuzzerTestOneInput(data, fread(data, 1, sizeof data, file));
+        fclose(file);
+        count++;
+    }
+    closedir(list);
+    assert_true(count >= 13);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +383,7 @@ int main(void)
         cmocka_unit_test(every_prefix_is_partial),
         cmocka_unit_test(never_reads_past_the_end),
         cmocka_unit_test(keeps_its_limits),
+        cmocka_unit_test(replays_what_the_fuzzer_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
