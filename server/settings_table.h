@@ -90,6 +90,13 @@ SETTING(TEXT, geoip_asn, 0, 512, "", "", RELOAD_LIVE,
 SETTING(TEXT, trusted_proxies, 0, 1023, "", "", RELOAD_LIVE,
         "Networks (CIDR, separated by spaces or commas) whose X-Forwarded-For is believed.")
 
+SETTING(TEXT, bot_patterns, 0, 512, "", "", RELOAD_LIVE,
+        "File with further bots in the crawler-user-agents layout ([{\"pattern\": …, \"tags\": […]}, …]); it goes before the lists that are built in. Empty: none.")
+SETTING(TEXT, untracked_networks, 0, 1023, "", "", RELOAD_LIVE,
+        "Networks (CIDR, separated by spaces or commas) whose clicks are internal: own staff, own monitoring.")
+SETTING(TEXT, datacenter_asns, 0, 1023, "", "builtin", RELOAD_LIVE,
+        "Networks (AS numbers, separated by spaces or commas) of servers, whose clicks are no people's; needs geoip_asn. builtin: those of the hosting companies that are known. Empty: none.")
+
 /* Admin plane */
 SETTING(INTEGER, admin_body_bytes_max, 1024, 33554432, "bytes", 1048576, RELOAD_RESTART,
         "Longest request body on the admin plane (413).")

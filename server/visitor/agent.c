@@ -6,6 +6,11 @@
 
 #include "server/clicks/event.h"
 #include "server/visitor/classes.h"
+#include "server/visitor/structured.h"
+
+#define BRANDS_MAX         8  /* brands that are looked at */
+#define MODEL_MAX          64 /* bytes of a model hint */
+#define REQUESTED_WITH_MAX 128
 
 static uint8_t class_of(const struct list_hits *hits, enum list_group group)
 {
@@ -148,6 +153,120 @@ static uint8_t usual_device(uint8_t os, uint8_t said)
     }
 }
 
+/* ---- client hints ------------------------------------------------------------------------------ */
+
+/* The text of an item; empty if it is missing or malformed. */
+static struct text hint(struct text field, enum sf_type type)
+{
+    struct sf_item item;
+
+    return field.length && sf_item(field, &item) && item.type == type ? item.text
+                                                                      : (struct text){NULL, 0};
+}
+
+/* A browser by the name in its brand: "Brave", "Google Chrome", "Microsoft Edge". */
+static uint8_t brand_number(struct text brand)
+{
+    static const char *const makers[] = {"Google ", "Microsoft "};
+
+    if (text_equals_nocase(brand, "Chromium"))
+        return CLASS_UNKNOWN; /* what all of them are made of */
+    for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
+        size_t length = strlen(makers[i]);
+
+        if (brand.length > length && memcmp(brand.bytes, makers[i], length) == 0)
+            return browser_number((struct text){brand.bytes + length, brand.length - length});
+    }
+    return browser_number(brand);
+}
+
+/* Brands refine the browser, and own up to being headless. */
+static void read_brands(struct text field, struct agent *out)
+{
+    struct sf_item brand;
+
+    for (int i = 0; i < BRANDS_MAX && sf_next_in_list(&field, &brand); i++) {
+        uint8_t browser = brand_number(brand.text);
+
+        if (text_contains_nocase(brand.text, "headless") && out->verdict == VERDICT_HUMAN) {
+            out->verdict = VERDICT_BOT;
+            out->rule = "headless brand";
+        }
+        if (browser != CLASS_UNKNOWN && out->browser != CLASS_UNKNOWN &&
+            browser != browser_number(TEXT("Chrome")))
+            out->browser = browser;
+    }
+}
+
+/* A browser tells the same system in its user agent and in its hint; who forges the one often
+ * forgets the other. Systems that pose as others on purpose (Linux for "desktop page") are left. */
+static bool is_contradiction(uint8_t os, uint8_t hinted)
+{
+    return (os == OS_WINDOWS && hinted != OS_WINDOWS) ||
+           (os == OS_MACOS && hinted != OS_MACOS && hinted != OS_IOS);
+}
+
+static void read_platform(struct text field, struct agent *out)
+{
+    struct text name = hint(field, SF_STRING);
+    uint8_t os = text_equals_nocase(name, "Chromium OS") ? OS_CHROME : os_number(name);
+
+    if (os == CLASS_UNKNOWN)
+        return;
+    if (is_contradiction(out->os, os) && out->verdict == VERDICT_HUMAN) {
+        out->verdict = VERDICT_INVALID;
+        out->rule = "platform hint contradicts user agent";
+    }
+    if (out->os == CLASS_UNKNOWN || out->os == OS_LINUX)
+        out->os = os;
+}
+
+static void read_requested_with(const struct lists *lists, struct text name, struct agent *out)
+{
+    struct list_hits hits;
+
+    if (name.length == 0 || name.length > REQUESTED_WITH_MAX ||
+        !memchr(name.bytes, '.', name.length))
+        return;
+    lists_match(lists, name, &hits);
+    if (out->app == CLASS_UNKNOWN)
+        out->app = class_of(&hits, LIST_APP);
+}
+
+/* ---- all of it --------------------------------------------------------------------------------- */
+
+static uint8_t device_by_model(const struct lists *lists, struct text model)
+{
+    struct list_hits hits;
+
+    if (model.length == 0 || model.length > MODEL_MAX)
+        return CLASS_UNKNOWN;
+    if (names_television(model))
+        return DEVICE_TV;
+    lists_match(lists, model, &hits);
+    return class_of(&hits, LIST_DEVICE);
+}
+
+static void decide_device(const struct lists *lists, const struct list_hits *hits,
+                          const struct agent_request *request, struct text user_agent,
+                          struct agent *out)
+{
+    struct text mobile = hint(request->mobile, SF_BOOLEAN);
+    uint8_t said = class_of(hits, LIST_MOBILE);
+
+    out->device = class_of(hits, LIST_DEVICE);
+    if ((out->device == CLASS_UNKNOWN || out->device == DEVICE_TABLET) && out->os == OS_ANDROID &&
+        names_television(model_of(user_agent)))
+        out->device = DEVICE_TV;
+    if (out->device == CLASS_UNKNOWN)
+        out->device = device_by_model(lists, hint(request->model, SF_STRING));
+    if (out->device != CLASS_UNKNOWN)
+        return;
+    if (mobile.length && mobile.bytes[0] == '1')
+        said = DEVICE_SMARTPHONE;
+    out->device = usual_device(out->os, said);
+}
+
 void agent_read(const struct lists *lists, const struct agent_request *request, struct agent *out)
 {
     struct text user_agent = request->user_agent;
@@ -163,12 +282,10 @@ void agent_read(const struct lists *lists, const struct agent_request *request, 
     out->os = class_of(&hits, LIST_OS);
     out->app = class_of(&hits, LIST_APP);
     out->browser = class_of(&hits, LIST_BROWSER);
-    out->device = class_of(&hits, LIST_DEVICE);
-    if ((out->device == CLASS_UNKNOWN || out->device == DEVICE_TABLET) && out->os == OS_ANDROID &&
-        names_television(model_of(user_agent)))
-        out->device = DEVICE_TV;
-    if (out->device == CLASS_UNKNOWN)
-        out->device = usual_device(out->os, class_of(&hits, LIST_MOBILE));
+    read_brands(request->brands, out);
+    read_platform(request->platform, out);
+    read_requested_with(lists, request->requested_with, out);
+    decide_device(lists, &hits, request, user_agent, out);
     if (out->verdict == VERDICT_BOT || out->verdict == VERDICT_PREVIEW)
         out->device = DEVICE_BOT;
 }

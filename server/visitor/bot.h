@@ -4,5 +4,13 @@
 #include "server/visitor/agent.h"
 #include "server/visitor/classify.h"
 
-/* Sets verdict and rule of `out` from the request's headers and what its user agent says. */
-void bot_judge(const struct visitor_request *request, const struct agent *agent, struct click *out);
+/* What is known of the sender besides the headers. */
+struct bot_evidence {
+    bool untracked;  /* the address is in untracked_networks */
+    bool datacenter; /* the network is one of servers */
+    struct agent agent;
+};
+
+/* Sets verdict and rule of `out`. */
+void bot_judge(const struct visitor_request *request, const struct bot_evidence *evidence,
+               struct click *out);

@@ -3,36 +3,125 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/visitor/bot.h"
+#include "server/visitor/classes.h"
+#include "server/visitor/datacenters.h"
 #include "server/visitor/geo.h"
 #include "server/visitor/language.h"
 #include "server/visitor/memo.h"
+#include "server/visitor/networks.h"
 #include "server/visitor/referrer.h"
+#include "shared/clock.h"
 #include "shared/log.h"
+
+#define MAINTAIN_US (5 * US_PER_SECOND)
 
 struct classifier {
     struct lists *lists;
     struct memo *agents; /* struct agent by user agent and hints */
+    struct referrers *referrers;
     struct geo *geo;
+    struct networks untracked;
+    struct datacenters datacenters;
+    char own_host[256]; /* of base_url */
+    int64_t maintained_us;
 };
+
+/* ---- settings ---------------------------------------------------------------------------------- */
+
+static bool load_lists(struct classifier *classifier, const struct settings *settings,
+                       struct error *error)
+{
+    struct lists *lists = lists_open(settings->bot_patterns, error);
+
+    if (!lists)
+        return false;
+    memo_free(classifier->agents); /* its rules belong to the old lists */
+    classifier->agents = memo_new(sizeof(struct agent));
+    assert(classifier->agents);
+    lists_close(classifier->lists);
+    classifier->lists = lists;
+    return true;
+}
+
+static bool load_untracked(struct classifier *classifier, const struct settings *settings,
+                           struct error *error)
+{
+    struct networks networks;
+
+    if (!networks_parse(settings->untracked_networks, &networks, error))
+        return error_prefix(error, "untracked_networks");
+    classifier->untracked = networks;
+    return true;
+}
+
+static bool load_datacenters(struct classifier *classifier, const struct settings *settings,
+                             struct error *error)
+{
+    struct datacenters datacenters;
+
+    if (!datacenters_parse(settings->datacenter_asns, &datacenters, error))
+        return error_prefix(error, "datacenter_asns");
+    classifier->datacenters = datacenters;
+    return true;
+}
+
+static bool load_geo(struct classifier *classifier, const struct settings *settings,
+                     struct error *error)
+{
+    return geo_load(classifier->geo, settings->geoip_city, settings->geoip_asn, settings->data_dir,
+                    error);
+}
+
+/* Does all of it, whatever fails; tells the first failure. */
+bool classifier_reload(struct classifier *classifier, const struct settings *settings,
+                       struct error *error)
+{
+    static bool (*const steps[])(struct classifier *, const struct settings *, struct error *) = {
+        load_lists, load_untracked, load_datacenters, load_geo};
+    struct error reason;
+    bool done = true;
+
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        if (steps[i](classifier, settings, &reason))
+            continue;
+        if (done && error)
+            *error = reason;
+        done = false;
+    }
+    return done;
+}
+
+static void learn_own_host(struct classifier *classifier, const char *base_url)
+{
+    char host[EVENT_REFERRER_MAX];
+    struct text found = referrer_host((struct text){base_url, strlen(base_url)}, host);
+
+    assert(found.length < sizeof classifier->own_host);
+    memcpy(classifier->own_host, host, found.length);
+    classifier->own_host[found.length] = '\0';
+}
 
 struct classifier *classifier_open(const struct settings *settings, struct error *error)
 {
     struct classifier *classifier = calloc(1, sizeof *classifier);
-    struct error geo_error;
+    struct error reason;
 
     assert(classifier);
-    classifier->lists = lists_open("", error);
-    classifier->geo = geo_new();
     classifier->agents = memo_new(sizeof(struct agent));
     assert(classifier->agents);
-    if (!classifier->lists || !classifier->geo) {
+    classifier->lists = lists_open("", error);
+    classifier->referrers = referrers_open(error);
+    classifier->geo = geo_new();
+    if (!classifier->lists || !classifier->referrers || !classifier->geo) {
         classifier_close(classifier);
         return NULL;
     }
-    if (!classifier_reload(classifier, settings, &geo_error))
-        log_error("geoip_refused", "error=%s", geo_error.text); /* links redirect without it */
+    learn_own_host(classifier, settings->base_url);
+    if (!classifier_reload(classifier, settings, &reason))
+        log_error("classifier_incomplete", "error=%s", reason.text); /* links redirect without it */
     return classifier;
 }
 
@@ -40,52 +129,96 @@ void classifier_close(struct classifier *classifier)
 {
     if (!classifier)
         return;
-    lists_close(classifier->lists);
     memo_free(classifier->agents);
+    lists_close(classifier->lists);
+    referrers_close(classifier->referrers);
     geo_free(classifier->geo);
     free(classifier);
 }
 
-bool classifier_reload(struct classifier *classifier, const struct settings *settings,
-                       struct error *error)
+void classifier_maintain(struct classifier *classifier, const struct settings *settings,
+                         int64_t now_us)
 {
-    return geo_load(classifier->geo, settings->geoip_city, settings->geoip_asn, settings->data_dir,
-                    error);
+    struct error error;
+
+    if (now_us - classifier->maintained_us < MAINTAIN_US)
+        return;
+    classifier->maintained_us = now_us;
+    if (!geo_renew(classifier->geo, settings->geoip_city, settings->geoip_asn, settings->data_dir,
+                   &error))
+        log_error("geoip_refused", "error=%s", error.text);
 }
+
+/* ---- a request --------------------------------------------------------------------------------- */
 
 static bool is_on(struct text header)
 {
     return header.length == 1 && header.bytes[0] == '1';
 }
 
-/* Reads the user agent, unless it was met before. */
-static void read_agent(struct classifier *classifier, const struct agent_request *request,
+static bool is_own(const struct classifier *classifier, struct text host, struct text asked)
+{
+    return (asked.length == host.length && memcmp(asked.bytes, host.bytes, host.length) == 0) ||
+           text_equals_nocase(host, classifier->own_host);
+}
+
+/* An app's browser without a referrer comes from its app. */
+static void read_origin(const struct classifier *classifier, const struct visitor_request *request,
+                        struct classify_scratch *scratch, struct click *out)
+{
+    struct text host = referrer_host(request->referrer, scratch->referrer_host);
+    struct origin origin = {MEDIUM_DIRECT, CLASS_UNKNOWN};
+
+    out->referrer_host = host;
+    if (host.length && is_own(classifier, host, request->host))
+        origin.medium = MEDIUM_INTERNAL;
+    else if (host.length)
+        origin = referrer_origin(classifier->referrers, host);
+    else if (out->app != CLASS_UNKNOWN)
+        origin = (struct origin){referrer_medium_of(classifier->referrers, out->app), out->app};
+    out->medium = origin.medium;
+    out->platform = origin.platform;
+}
+
+/* Reads the user agent and its hints, unless they were met before. */
+static void read_agent(struct classifier *classifier, const struct visitor_request *request,
                        struct agent *out)
 {
-    const struct text texts[] = {request->user_agent, request->brands, request->mobile,
-                                 request->platform,   request->model,  request->requested_with};
+    const struct agent_request agent = {
+        .user_agent = request->user_agent,
+        .brands = request->brands,
+        .mobile = request->mobile,
+        .platform = request->platform,
+        .model = request->model,
+        .requested_with = request->requested_with,
+    };
+    const struct text texts[] = {agent.user_agent, agent.brands, agent.mobile,
+                                 agent.platform,   agent.model,  agent.requested_with};
     struct memo_key key = memo_key(texts, sizeof texts / sizeof *texts);
 
     if (memo_find(classifier->agents, &key, out))
         return;
-    agent_read(classifier->lists, request, out);
+    agent_read(classifier->lists, &agent, out);
     memo_keep(classifier->agents, &key, out);
 }
 
 void classify(struct classifier *classifier, const struct visitor_request *request,
               struct classify_scratch *scratch, struct click *out)
 {
-    struct agent agent;
+    struct bot_evidence evidence = {.untracked = false};
 
-    read_agent(classifier, &(struct agent_request){.user_agent = request->user_agent}, &agent);
-    out->device = agent.device;
-    out->os = agent.os;
-    out->browser = agent.browser;
-    out->app = agent.app;
-    bot_judge(request, &agent, out);
-    out->referrer_host = referrer_host(request->referrer, scratch->referrer_host);
+    read_agent(classifier, request, &evidence.agent);
+    out->device = evidence.agent.device;
+    out->os = evidence.agent.os;
+    out->browser = evidence.agent.browser;
+    out->app = evidence.agent.app;
+    read_origin(classifier, request, scratch, out);
     out->language = language_preferred(request->accept_language, scratch->language);
     geo_look_up(classifier->geo, request->address, out);
+    evidence.untracked =
+        request->address && networks_contain(&classifier->untracked, request->address);
+    evidence.datacenter = datacenters_contain(&classifier->datacenters, out->asn);
+    bot_judge(request, &evidence, out);
     if (is_on(request->gpc) || is_on(request->dnt))
         out->flags |= CLICK_NO_VISITOR;
 }

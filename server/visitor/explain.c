@@ -59,6 +59,12 @@ static struct text *field_of(struct subject *subject, const char *name)
         {"x-moz", &visitor->purpose},
         {"sec-gpc", &visitor->gpc},
         {"dnt", &visitor->dnt},
+        {"host", &visitor->host},
+        {"sec-ch-ua", &visitor->brands},
+        {"sec-ch-ua-mobile", &visitor->mobile},
+        {"sec-ch-ua-platform", &visitor->platform},
+        {"sec-ch-ua-model", &visitor->model},
+        {"x-requested-with", &visitor->requested_with},
         {"forwarded", &subject->forwarded},
         {"x-forwarded-for", &subject->forwarded_for},
     };
@@ -308,6 +314,7 @@ static int explain_all(struct explainer *explainer)
 static int usage(void)
 {
     fputs("usage: kudos explain [--geoip-city FILE] [--geoip-asn FILE] [--trusted NETWORKS]\n"
+          "       [--untracked NETWORKS] [--bot-patterns FILE] [--datacenter-asns LIST]\n"
           "reads requests as JSON Lines: {\"ip\":…,\"method\":…,\"target\":…,\"headers\":{…}}\n",
           stderr);
     return 2;
@@ -318,6 +325,9 @@ static bool read_options(int argc, char **argv, struct settings *settings)
     static const struct option options[] = {{"geoip-city", required_argument, NULL, 'c'},
                                             {"geoip-asn", required_argument, NULL, 'a'},
                                             {"trusted", required_argument, NULL, 't'},
+                                            {"untracked", required_argument, NULL, 'u'},
+                                            {"bot-patterns", required_argument, NULL, 'b'},
+                                            {"datacenter-asns", required_argument, NULL, 'd'},
                                             {NULL, 0, NULL, 0}};
     int option;
 
@@ -325,6 +335,9 @@ static bool read_options(int argc, char **argv, struct settings *settings)
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         char *field = option == 'c'   ? settings->geoip_city
                       : option == 'a' ? settings->geoip_asn
+                      : option == 'u' ? settings->untracked_networks
+                      : option == 'b' ? settings->bot_patterns
+                      : option == 'd' ? settings->datacenter_asns
                                       : settings->trusted_proxies;
 
         if (option == '?' || strlen(optarg) >= SETTING_TEXT_MAX)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <maxminddb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "shared/log.h"
 
 #define CACHE_SLOTS 1024 /* a power of two */
+#define SAMPLES     256  /* look-ups that a new file has to survive */
 
 /* One record, decoded. Texts point into the file's map. */
 struct place {
@@ -28,7 +30,8 @@ struct geo_file {
     const char *what;
     bool open;
     MMDB_s mmdb;
-    struct stat source; /* of the file it was copied from */
+    struct stat source;  /* of the file it was copied from */
+    struct stat refused; /* of the last file that was refused */
     char path[1024];
     struct place cache[CACHE_SLOTS];
 };
@@ -88,6 +91,28 @@ static int private_copy(int from, off_t size, const char *folder)
     return to;
 }
 
+/* Looks up addresses from all over the tree: a file that is cut or garbled is told before it
+ * replaces a good one. Answers that are merely unknown are fine. */
+static bool survives_samples(MMDB_s *mmdb, struct error *error)
+{
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET};
+        MMDB_entry_data_list_s *list = NULL;
+        MMDB_lookup_result_s result;
+        int status;
+
+        address.sin_addr.s_addr = htonl(i * (UINT32_MAX / SAMPLES) + i);
+        result = MMDB_lookup_sockaddr(mmdb, (struct sockaddr *)&address, &status);
+        if (status == MMDB_SUCCESS && result.found_entry) {
+            status = MMDB_get_entry_data_list(&result.entry, &list);
+            MMDB_free_entry_data_list(list);
+        }
+        if (status != MMDB_SUCCESS)
+            return error_set(error, "%s", MMDB_strerror(status));
+    }
+    return true;
+}
+
 static bool open_copy(struct geo_file *file, int from, const struct stat *source, const char *path,
                       const char *data_dir, struct error *error)
 {
@@ -103,6 +128,10 @@ static bool open_copy(struct geo_file *file, int from, const struct stat *source
     if (status != MMDB_SUCCESS)
         return error_set(error, "%s: %.300s is no MMDB file: %s", file->what, path,
                          MMDB_strerror(status));
+    if (!survives_samples(&mmdb, error)) {
+        MMDB_close(&mmdb);
+        return error_prefix(error, "%s: %.300s is damaged", file->what, path);
+    }
     close_file(file);
     file->mmdb = mmdb;
     file->open = true;
@@ -113,12 +142,15 @@ static bool open_copy(struct geo_file *file, int from, const struct stat *source
     return true;
 }
 
-static bool is_same(const struct geo_file *file, const struct stat *now, const char *path)
+static bool is_same_file(const struct stat *a, const struct stat *b)
 {
-    return file->open && strcmp(file->path, path) == 0 && file->source.st_ino == now->st_ino &&
-           file->source.st_size == now->st_size &&
-           file->source.st_mtim.tv_sec == now->st_mtim.tv_sec &&
-           file->source.st_mtim.tv_nsec == now->st_mtim.tv_nsec;
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static bool is_in_use(const struct geo_file *file, const struct stat *now, const char *path)
+{
+    return file->open && strcmp(file->path, path) == 0 && is_same_file(&file->source, now);
 }
 
 static bool load_file(struct geo_file *file, const char *path, const char *data_dir,
@@ -139,21 +171,49 @@ static bool load_file(struct geo_file *file, const char *path, const char *data_
             close(from);
         return false;
     }
-    loaded = is_same(file, &source, path) || open_copy(file, from, &source, path, data_dir, error);
+    loaded =
+        is_in_use(file, &source, path) || open_copy(file, from, &source, path, data_dir, error);
+    if (!loaded)
+        file->refused = source;
     close(from);
     return loaded;
+}
+
+/* A path that names nothing for the moment is being replaced, or keeps what is open. */
+static bool renew_file(struct geo_file *file, const char *path, const char *data_dir,
+                       struct error *error)
+{
+    struct stat now;
+
+    if (!path[0] || stat(path, &now) < 0 || is_in_use(file, &now, path) ||
+        is_same_file(&file->refused, &now))
+        return true;
+    return load_file(file, path, data_dir, error);
+}
+
+static bool for_both(struct geo *geo, const char *city_path, const char *asn_path,
+                     const char *data_dir, struct error *error,
+                     bool (*act)(struct geo_file *, const char *, const char *, struct error *))
+{
+    bool city = act(&geo->city, city_path, data_dir, error);
+    struct error second;
+    bool asn = act(&geo->asn, asn_path, data_dir, &second);
+
+    if (city && !asn && error)
+        *error = second;
+    return city && asn;
 }
 
 bool geo_load(struct geo *geo, const char *city_path, const char *asn_path, const char *data_dir,
               struct error *error)
 {
-    bool city = load_file(&geo->city, city_path, data_dir, error);
-    struct error second;
-    bool asn = load_file(&geo->asn, asn_path, data_dir, &second);
+    return for_both(geo, city_path, asn_path, data_dir, error, load_file);
+}
 
-    if (city && !asn && error)
-        *error = second;
-    return city && asn;
+bool geo_renew(struct geo *geo, const char *city_path, const char *asn_path, const char *data_dir,
+               struct error *error)
+{
+    return for_both(geo, city_path, asn_path, data_dir, error, renew_file);
 }
 
 static struct text string_at(MMDB_entry_s *entry, const char *const *path, size_t longest)

@@ -21,6 +21,11 @@ void geo_free(struct geo *geo);
 bool geo_load(struct geo *geo, const char *city_path, const char *asn_path, const char *data_dir,
               struct error *error) MUST_CHECK;
 
+/* Opens what the paths name where it was replaced since, or was refused before and has changed.
+ * False with the reason if one was refused; it is not tried again before it changes. */
+bool geo_renew(struct geo *geo, const char *city_path, const char *asn_path, const char *data_dir,
+               struct error *error) MUST_CHECK;
+
 /* Fills country, region, city and asn of `out`; leaves them alone where nothing is known. Texts live
  * until the next geo_load(). Never fails: a damaged record is an unknown one. */
 void geo_look_up(struct geo *geo, const struct sockaddr *address, struct click *out);

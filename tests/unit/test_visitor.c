@@ -69,10 +69,10 @@ static void assert_verdict(const struct lists *lists, struct visitor_request req
                            enum verdict verdict, const char *rule)
 {
     struct click click = {.verdict = 99};
-    struct agent agent;
+    struct bot_evidence evidence = {.untracked = false};
 
-    agent_read(lists, &(struct agent_request){.user_agent = request.user_agent}, &agent);
-    bot_judge(&request, &agent, &click);
+    agent_read(lists, &(struct agent_request){.user_agent = request.user_agent}, &evidence.agent);
+    bot_judge(&request, &evidence, &click);
     assert_int_equal(click.verdict, verdict);
     assert_text(click.rule, rule);
 }
