@@ -96,3 +96,9 @@ def wake(pid):
 def kill(pid):
     """SIGKILL; a frozen process dies of it too."""
     return send(pid, signal.SIGKILL)
+
+
+def cpu_seconds_with_ended(pid):
+    """As cpu_seconds(), and that of children that have ended and been awaited."""
+    fields = _stat(pid)
+    return sum(map(int, fields[11:15])) / CLOCK_TICKS if fields else 0.0

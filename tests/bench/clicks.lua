@@ -1,0 +1,42 @@
+-- wrk script: clicks on LINKS links at random with the headers of a phone; DELAY_MS > 0 paces each
+-- connection (uniformly between 0 and twice that). Prints one line for bench.py at the end.
+local links = tonumber(os.getenv("LINKS"))
+local delay_ms = tonumber(os.getenv("DELAY_MS") or "0")
+local requests = {}
+
+function init()
+    math.randomseed(tonumber(os.getenv("SEED") or "1"))
+    local headers = {
+        ["Host"] = os.getenv("HOST"),
+        ["User-Agent"] = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+            .. "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+        ["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        ["Accept-Language"] = "de-DE,de;q=0.9,en;q=0.7",
+        ["Accept-Encoding"] = "gzip, deflate, br",
+        ["Referer"] = "https://www.instagram.com/",
+        ["Sec-Fetch-Dest"] = "document",
+        ["Sec-Fetch-Mode"] = "navigate",
+        ["Sec-Fetch-Site"] = "cross-site",
+        ["Upgrade-Insecure-Requests"] = "1",
+    }
+    for i = 1, links do
+        requests[i] = wrk.format("GET", "/n" .. i, headers)
+    end
+end
+
+function request()
+    return requests[math.random(links)]
+end
+
+if delay_ms > 0 then
+    function delay()
+        return math.random(0, 2 * delay_ms)
+    end
+end
+
+function done(summary, latency)
+    local errors = summary.errors
+    io.write(string.format("RESULT requests=%d us=%d p50=%d p99=%d not3xx=%d broken=%d\n",
+        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+        errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end
