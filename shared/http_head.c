@@ -90,7 +90,7 @@ static inline bool same_name(const char *name, const char *lower, size_t length)
 
 /* Length and first letter tell the known names apart; the compiler refuses two in one place. */
 #define NAME_SLOTS               64
-#define NAME_SLOT(first, length) (((unsigned)(first) + (unsigned)(length)) % NAME_SLOTS)
+#define NAME_SLOT(first, length) (((unsigned)(first) + 10 * (unsigned)(length)) % NAME_SLOTS)
 
 static const struct {
     const char *text;
@@ -112,6 +112,11 @@ static const struct {
     [NAME_SLOT('d', 3)] = {"dnt", 3, HTTP_NAME_DNT},
     [NAME_SLOT('x', 15)] = {"x-forwarded-for", 15, HTTP_NAME_X_FORWARDED_FOR},
     [NAME_SLOT('f', 9)] = {"forwarded", 9, HTTP_NAME_FORWARDED},
+    [NAME_SLOT('s', 9)] = {"sec-ch-ua", 9, HTTP_NAME_SEC_CH_UA},
+    [NAME_SLOT('s', 16)] = {"sec-ch-ua-mobile", 16, HTTP_NAME_SEC_CH_UA_MOBILE},
+    [NAME_SLOT('s', 18)] = {"sec-ch-ua-platform", 18, HTTP_NAME_SEC_CH_UA_PLATFORM},
+    [NAME_SLOT('s', 15)] = {"sec-ch-ua-model", 15, HTTP_NAME_SEC_CH_UA_MODEL},
+    [NAME_SLOT('x', 16)] = {"x-requested-with", 16, HTTP_NAME_X_REQUESTED_WITH},
 };
 
 enum http_name http_name_of(const char *name, size_t length)

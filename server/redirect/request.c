@@ -77,6 +77,7 @@ void request_read(const struct http_head *head, struct request *out)
     if (!out->forwarded_for.bytes)
         out->forwarded = list_of(head, HTTP_NAME_FORWARDED, out->joined);
     out->visitor = (struct visitor_request){
+        .host = {out->host, out->host_length},
         .user_agent = known[HTTP_NAME_USER_AGENT],
         .accept_language = known[HTTP_NAME_ACCEPT_LANGUAGE],
         .referrer = known[HTTP_NAME_REFERER],
@@ -84,6 +85,11 @@ void request_read(const struct http_head *head, struct request *out)
         .purpose = known[purpose],
         .gpc = known[HTTP_NAME_SEC_GPC],
         .dnt = known[HTTP_NAME_DNT],
+        .brands = known[HTTP_NAME_SEC_CH_UA],
+        .mobile = known[HTTP_NAME_SEC_CH_UA_MOBILE],
+        .platform = known[HTTP_NAME_SEC_CH_UA_PLATFORM],
+        .model = known[HTTP_NAME_SEC_CH_UA_MODEL],
+        .requested_with = known[HTTP_NAME_X_REQUESTED_WITH],
     };
 }
 

@@ -97,6 +97,7 @@ static void maintain(struct worker *worker)
 {
     worker->ticked = false;
     replica_maintain(worker->replica, clock_mono_us());
+    classifier_maintain(worker->classifier, &worker->context->settings, clock_mono_us());
     (void)journal_commit(worker->journal); /* tries again what a full disk refused */
     if (replica_complete(worker->replica))
         role_ready();
