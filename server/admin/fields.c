@@ -20,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/input.h"
 #include "server/admin/server.h"
-#include "server/admin/text.h"
 
 /* --- SQL --- */
 
@@ -236,13 +236,13 @@ static bool read_text(const struct field *field, const json_t *json, struct valu
         return error_set(error, "must not be empty");
     if (field->longest && length > field->longest)
         return error_set(error, "is longer than %zu bytes", field->longest);
-    if (field->type != FIELD_TIME && text_has_control(json_string_value(json), length) &&
+    if (field->type != FIELD_TIME && input_has_control(json_string_value(json), length) &&
         !field->check)
         return error_set(error, "must not contain control characters");
     value->text = strdup(json_string_value(json));
     if (!value->text)
         return error_set(error, "cannot be read: out of memory");
-    if (field->type == FIELD_TIME && !text_to_time(value->text, &value->us))
+    if (field->type == FIELD_TIME && !input_to_time(value->text, &value->us))
         return error_set(error, "must be a time such as \"2026-11-21T20:00:00Z\"");
     return true;
 }
@@ -305,7 +305,7 @@ static void pointer_of(const char *name, char *out, size_t size)
             out[used++] = *name;
         }
     }
-    while (*name && used > 1 && !text_is_utf8(out, used))
+    while (*name && used > 1 && !input_is_utf8(out, used))
         used--;
     out[used] = '\0';
 }

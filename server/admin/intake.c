@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/admin/input.h"
 #include "server/admin/server.h"
-#include "server/admin/text.h"
 #include "server/metrics.h"
 
 /* What matters of the head, counted in one pass. */
@@ -182,7 +182,7 @@ static void answer_malformed(struct request *request, const json_error_t *error)
         break;
     default:
         request_problem(request, 400, "invalid-json", "the body is not JSON: %s (byte %d)",
-                        text_is_utf8(error->text, strlen(error->text)) ? error->text : "not UTF-8",
+                        input_is_utf8(error->text, strlen(error->text)) ? error->text : "not UTF-8",
                         error->position);
     }
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin/text.h"
+#include "server/admin/input.h"
 #include "server/commands.h"
 #include "server/stores/postgres.h"
 
@@ -70,8 +70,8 @@ static bool is_good_name(const char *name, size_t longest)
 {
     size_t length = strlen(name);
 
-    return length > 0 && length <= longest && text_is_utf8(name, length) &&
-           !text_has_control(name, length);
+    return length > 0 && length <= longest && input_is_utf8(name, length) &&
+           !input_has_control(name, length);
 }
 
 int workspace_command(int argc, char **argv, const struct settings *settings)

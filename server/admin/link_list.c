@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/input.h"
 #include "server/admin/server.h"
-#include "server/admin/text.h"
 #include "server/links/link.h"
 
 #define CURSOR_START "after:"
@@ -34,7 +34,7 @@ bool cursor_read(const char *cursor, uint64_t *id)
         return false;
     plain[length] = '\0';
     return strncmp(plain, CURSOR_START, strlen(CURSOR_START)) == 0 && strlen(plain) == length &&
-           text_to_id(plain + strlen(CURSOR_START), id);
+           input_to_id(plain + strlen(CURSOR_START), id);
 }
 
 /* A filter: the piece of SQL, in which @ is the parameter. A campaign or influencer is named by its
@@ -103,7 +103,7 @@ static void check_parameters(struct request *request, struct list *list)
         if (!is_known(request->query.names[i]))
             request_bad_parameter(request, request->query.names[i], "there is no such parameter");
     }
-    if (limit && (!text_to_id(limit, &number) || number > LIST_LIMIT_MAX))
+    if (limit && (!input_to_id(limit, &number) || number > LIST_LIMIT_MAX))
         request_bad_parameter(request, "limit", "must be a number from 1 to %d", LIST_LIMIT_MAX);
     list->limit = (size_t)number;
     number = INT64_MAX;
@@ -154,9 +154,10 @@ static void put_list(FILE *out, struct request *request, struct list *list)
         if (!value)
             continue;
         list->parameters[list->count++] = value;
-        put_filter(
-            out, filters[i].by_id && text_to_id(value, &id) ? filters[i].by_id : filters[i].by_text,
-            list->count);
+        put_filter(out,
+                   filters[i].by_id && input_to_id(value, &id) ? filters[i].by_id
+                                                               : filters[i].by_text,
+                   list->count);
     }
     put_state(out, request, list);
     list->parameters[list->count++] = list->rows;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "server/admin/text.h"
+#include "server/admin/input.h"
 
 static int hex(char c)
 {
@@ -49,7 +49,7 @@ static bool add(struct query *query, char *item)
         value = item + strlen(item);
     if (!decode(item) || !decode(value))
         return false;
-    if (!text_is_utf8(item, strlen(item)) || !text_is_utf8(value, strlen(value)))
+    if (!input_is_utf8(item, strlen(item)) || !input_is_utf8(value, strlen(value)))
         return false;
     if (query_get(query, item))
         return false;

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/admin/input.h"
 #include "server/admin/links.h"
 #include "server/admin/stats.h"
-#include "server/admin/text.h"
 
 static const struct route routes[] = {
     {EVHTTP_REQ_POST, "/v1/links", SCOPE_WRITE, ROUTE_BODY, links_on_create, "Make a link"},
@@ -47,7 +47,7 @@ static bool path_fits(const char *pattern, const char *path, uint64_t *id)
         if (length >= sizeof number)
             return false;
         snprintf(number, sizeof number, "%.*s", (int)length, path);
-        if (!text_to_id(number, id))
+        if (!input_to_id(number, id))
             return false;
         path += length;
         pattern = strchr(pattern, '}') + 1;

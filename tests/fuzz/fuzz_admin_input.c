@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/input.h"
 #include "server/admin/link_list.h"
 #include "server/admin/query.h"
 #include "server/admin/routes.h"
-#include "server/admin/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,18 +27,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(query->count <= QUERY_PARAMETERS_MAX);
         for (size_t i = 0; i < query->count; i++) {
             assert(query_get(query, query->names[i]) == query->values[i]);
-            assert(text_is_utf8(query->values[i], strlen(query->values[i])));
+            assert(input_is_utf8(query->values[i], strlen(query->values[i])));
         }
     }
-    if (text_to_id(text, &id))
+    if (input_to_id(text, &id))
         assert(id > 0 && id <= INT64_MAX && strlen(text) <= 19);
-    if (text_to_time(text, &us))
+    if (input_to_time(text, &us))
         assert(us > -57600000000 && us < 253402401600000000);
     if (cursor_read(text, &id))
         assert(id > 0 && id <= INT64_MAX);
     if (route_find(EVHTTP_REQ_GET, text, &route, &id, allow) == ROUTE_FOUND)
         assert(route && text[0] == '/');
-    (void)text_has_control(text, size);
+    if (input_is_utf8(text, size))
+        (void)input_has_control(text, size);
     free(query);
     free(text);
     return 0;

@@ -7,10 +7,10 @@
 
 #include <cmocka.h>
 
+#include "server/admin/input.h"
 #include "server/admin/link_list.h"
 #include "server/admin/query.h"
 #include "server/admin/routes.h"
-#include "server/admin/text.h"
 
 static void test_utf8(void **state)
 {
@@ -21,18 +21,18 @@ static void test_utf8(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        assert_true(text_is_utf8(good[i], strlen(good[i])));
+        assert_true(input_is_utf8(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(text_is_utf8(bad[i], strlen(bad[i])));
+        assert_false(input_is_utf8(bad[i], strlen(bad[i])));
 }
 
 static void test_control(void **state)
 {
     (void)state;
-    assert_false(text_has_control("abc äöü\xc2\xa0", strlen("abc äöü\xc2\xa0")));
-    assert_true(text_has_control("a\nb", 3));
-    assert_true(text_has_control("\x7f", 1));
-    assert_true(text_has_control("\xc2\x85", 2)); /* NEL, a C1 control */
+    assert_false(input_has_control("abc äöü\xc2\xa0", strlen("abc äöü\xc2\xa0")));
+    assert_true(input_has_control("a\nb", 3));
+    assert_true(input_has_control("\x7f", 1));
+    assert_true(input_has_control("\xc2\x85", 2)); /* NEL, a C1 control */
 }
 
 static void test_id(void **state)
@@ -41,10 +41,10 @@ static void test_id(void **state)
     uint64_t id = 0;
 
     (void)state;
-    assert_true(text_to_id("9223372036854775807", &id));
+    assert_true(input_to_id("9223372036854775807", &id));
     assert_int_equal(id, INT64_MAX);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(text_to_id(bad[i], &id));
+        assert_false(input_to_id(bad[i], &id));
 }
 
 static void test_time(void **state)
@@ -68,14 +68,14 @@ static void test_time(void **state)
     int64_t us = 0;
 
     (void)state;
-    assert_true(text_to_time("1970-01-01T00:00:00Z", &us));
+    assert_true(input_to_time("1970-01-01T00:00:00Z", &us));
     assert_int_equal(us, 0);
-    assert_true(text_to_time("2024-02-29T12:34:56.789Z", &us));
+    assert_true(input_to_time("2024-02-29T12:34:56.789Z", &us));
     assert_int_equal(us, 1709210096789000);
-    assert_true(text_to_time("2026-11-21T21:00:00+01:00", &us));
+    assert_true(input_to_time("2026-11-21T21:00:00+01:00", &us));
     assert_int_equal(us, 1795291200000000);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(text_to_time(bad[i], &us));
+        assert_false(input_to_time(bad[i], &us));
 }
 
 static void test_query(void **state)

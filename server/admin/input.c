@@ -1,55 +1,37 @@
-/* See text.h. */
-#include "server/admin/text.h"
+/* See input.h. */
+#include "server/admin/input.h"
 
+#include <assert.h>
 #include <ctype.h>
-#include <string.h>
 
-/* Length of the UTF-8 sequence at `text`, or 0 if it is malformed. */
-static size_t sequence(const unsigned char *text, size_t left)
+#include "shared/utf8.h"
+
+bool input_is_utf8(const char *text, size_t length)
 {
-    static const unsigned char lowest[5] = {0, 0, 0xc2, 0xe0, 0xf0};
-    size_t length = *text < 0x80 ? 1 : *text < 0xe0 ? 2 : *text < 0xf0 ? 3 : 4;
+    uint32_t character;
 
-    if (length == 1)
-        return 1;
-    if (*text < lowest[length] || *text > 0xf4 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
-bool text_is_utf8(const char *text, size_t length)
-{
-    for (size_t at = 0; at < length;) {
-        size_t step = sequence((const unsigned char *)text + at, length - at);
-
+    for (size_t at = 0, step; at < length; at += step) {
+        step = utf8_decode(text + at, length - at, &character);
         if (step == 0)
             return false;
-        at += step;
     }
     return true;
 }
 
-bool text_has_control(const char *text, size_t length)
+bool input_has_control(const char *text, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
+    uint32_t character;
 
-        if (c < 0x20 || c == 0x7f)
-            return true;
-        if (c == 0xc2 && i + 1 < length && (unsigned char)text[i + 1] < 0xa0)
+    for (size_t at = 0, step; at < length; at += step) {
+        step = utf8_decode(text + at, length - at, &character);
+        assert(step > 0);
+        if (character < 0x20 || (character >= 0x7f && character < 0xa0))
             return true;
     }
     return false;
 }
 
-bool text_to_id(const char *text, uint64_t *out)
+bool input_to_id(const char *text, uint64_t *out)
 {
     uint64_t value = 0;
 
@@ -136,7 +118,7 @@ static bool offset(const char **text, int64_t *seconds)
     return true;
 }
 
-bool text_to_time(const char *text, int64_t *us)
+bool input_to_time(const char *text, int64_t *us)
 {
     int year, month, day, hour, minute, second;
     int64_t part, east;
