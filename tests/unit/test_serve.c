@@ -1,0 +1,398 @@
+/* A worker without its loop: connections over socket pairs, a real replica, a real journal, and
+ * rounds that the test turns itself. */
+#include "server/redirect/serve.h"
+
+#include <glob.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/conversions/click_id.h"
+#include "server/links/replica_write.h"
+#include "server/metrics.h"
+
+#define GET(slug)   "GET /" slug " HTTP/1.1\r\nHost: h\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
+#define DESTINATION "https://shop.example/p?a=1#top"
+
+static char folder[] = "/tmp/kudos-serve-XXXXXX";
+static struct role_context context;
+static struct worker *worker;
+static int client; /* our end of the connection */
+
+static void make_replica(void)
+{
+    static const struct domain domain = {.id = 1, .workspace = 1, .is_default = true};
+    struct link link = {.id = 7, .workspace = 1, .domain = 1, .redirect_status = 302};
+    struct replica_writer *writer;
+    struct error error;
+
+    link.flags = LINK_HAS_QUERY;
+    link.slug = TEXT("abc");
+    link.destination = TEXT(DESTINATION);
+    link.fragment_offset = sizeof "https://shop.example/p?a=1" - 1;
+    writer = replica_writer_open(folder, 1 << 24, &error);
+    assert_non_null(writer);
+    assert_true(replica_build_begin(writer, &error));
+    assert_true(replica_build_link(writer, &link, link.slug, &error));
+    assert_true(replica_build_link_id(writer, link.id, 1, link.slug, &error));
+    assert_true(replica_build_domain(writer, &domain, TEXT("h"), &error));
+    assert_true(replica_build_finish(writer, "test", "1:1:", &error));
+    replica_writer_close(writer);
+}
+
+static int set_up(void **state)
+{
+    struct error error;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    make_replica();
+    assert_true(settings_load(NULL, &context.settings, &error));
+    worker = calloc(1, sizeof *worker);
+    assert_non_null(worker);
+    worker->context = &context;
+    worker->loop = loop_open();
+    worker->replica = replica_open(folder, &error);
+    worker->classifier = classifier_open(&context.settings, &error);
+    worker->journal = journal_open(folder, 0, 0, 1 << 20, &error);
+    assert_true(worker->loop && worker->replica && worker->classifier && worker->journal);
+    worker->limits = (struct http_limits){2048, 1024, 20};
+    worker->read_size = 2048;
+    worker->read_bytes = malloc(worker->read_size);
+    worker->reply_bytes_max = reply_max(1024);
+    worker->round.size = 4 * worker->reply_bytes_max;
+    worker->round.bytes = malloc(worker->round.size);
+    worker->connections_max = 100;
+    buffer_pool_open(&worker->buffers, worker->read_size);
+    reply_open(&worker->replies, "kudos_id");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+
+    (void)state;
+    connections_close(worker);
+    loop_close(worker->loop);
+    journal_close(worker->journal);
+    classifier_close(worker->classifier);
+    replica_close(worker->replica);
+    buffer_pool_close(&worker->buffers);
+    free(worker->round.bytes);
+    free(worker->read_bytes);
+    free(worker);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+/* Opens a connection on which `text` has been sent already. */
+static void connect_and_send(const char *text)
+{
+    union peer_address peer = {.any.sa_family = AF_INET};
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    client = pair[0];
+    assert_int_equal(write(client, text, strlen(text)), strlen(text));
+    worker_begin_round(worker);
+    assert_true(connection_accept(worker, pair[1], &peer));
+}
+
+static void turn(void)
+{
+    if (worker->lists[CONNECTION_PENDING].count > 0) {
+        worker_begin_round(worker);
+        connections_serve_pending(worker);
+    }
+    loop_turn(worker->loop, false);
+    worker_finish_round(worker);
+}
+
+/* What has arrived at our end so far. */
+static const char *received(void)
+{
+    static char text[65536];
+    ssize_t got = read(client, text, sizeof text - 1);
+
+    text[got > 0 ? got : 0] = '\0';
+    return text;
+}
+
+static int count(const char *text, const char *what)
+{
+    int found = 0;
+
+    for (; (text = strstr(text, what)); text++)
+        found++;
+    return found;
+}
+
+static bool is_closed(void)
+{
+    char byte;
+
+    return read(client, &byte, 1) == 0;
+}
+
+static struct connection_list *in_state(enum connection_state state)
+{
+    return &worker->lists[state];
+}
+
+static void answers_when_the_round_ends(void **state)
+{
+    int64_t records = metrics->journal_records_total;
+    struct click_id id;
+    const char *reply, *at;
+
+    (void)state;
+    connect_and_send(GET("abc"));
+    assert_string_equal(received(), ""); /* nothing leaves before the journal is written */
+    assert_int_equal(metrics->journal_records_total, records);
+    worker_finish_round(worker);
+    assert_int_equal(metrics->journal_records_total, records + 1);
+    reply = received();
+    assert_int_equal(strncmp(reply, "HTTP/1.1 302 ", 13), 0);
+    at = strstr(reply, "https://shop.example/p?a=1&kudos_id=");
+    assert_non_null(at);
+    at += strlen("https://shop.example/p?a=1&kudos_id=");
+    assert_true(click_id_decode(at, CLICK_ID_LENGTH, context.secret, &id));
+    assert_int_equal(id.link, 7);
+    assert_true(id.origin == journal_origin(worker->journal));
+    assert_int_equal(strncmp(at + CLICK_ID_LENGTH, "#top\r\n", 6), 0);
+    assert_int_equal(in_state(CONNECTION_IDLE)->count, 1);
+    close(client);
+    turn();
+    assert_int_equal(worker->connection_count, 0);
+}
+
+static void takes_a_head_in_pieces(void **state)
+{
+    static const char text[] = GET("abc");
+
+    (void)state;
+    connect_and_send("G");
+    for (size_t i = 1; i < sizeof text - 1; i++) {
+        assert_int_equal(in_state(CONNECTION_HEAD)->count, 1);
+        assert_string_equal(received(), "");
+        assert_int_equal(write(client, text + i, 1), 1);
+        turn();
+    }
+    assert_int_equal(count(received(), "HTTP/1.1 302 "), 1);
+    assert_int_equal(worker->buffers.taken_bytes, 0);
+    close(client);
+    turn();
+}
+
+static void answers_pipelines_in_order_and_in_rounds(void **state)
+{
+    char text[8192] = "";
+    int answers = 0, rounds = 0;
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        strcat(text, i % 2 ? "HEAD /-/health HTTP/1.1\r\nHost: h\r\n\r\n" : GET("abc"));
+    text[2040] = '\0'; /* ends in the middle of a request */
+    connect_and_send(text);
+    worker_finish_round(worker);
+    do {
+        const char *got = received();
+        int found = count(got, "HTTP/1.1 302 "), health = count(got, "HTTP/1.1 200 ");
+
+        assert_true(found + health <= PIPELINE_MAX);
+        assert_in_range(found, health, health + 1);
+        answers += found + health;
+        rounds++;
+        turn();
+    } while (in_state(CONNECTION_PENDING)->count > 0);
+    answers += count(received(), "HTTP/1.1 ");
+    assert_int_equal(answers, count(text, "\r\n\r\n"));
+    assert_true(rounds > 1);
+    assert_int_equal(in_state(CONNECTION_HEAD)->count, 1);
+    close(client);
+    turn();
+    assert_int_equal(worker->connection_count, 0);
+    assert_int_equal(worker->buffers.taken_bytes, 0);
+}
+
+static void closes_after_a_body(void **state)
+{
+    (void)state;
+    connect_and_send("POST /abc HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\n" GET("abc"));
+    worker_finish_round(worker);
+    assert_int_equal(count(received(), "HTTP/1.1 "), 1);
+    assert_int_equal(in_state(CONNECTION_DRAINING)->count, 1);
+    assert_true(is_closed()); /* its sending side */
+    assert_int_equal(write(client, GET("abc"), 10), 10);
+    turn();
+    assert_int_equal(in_state(CONNECTION_DRAINING)->count, 1);
+    close(client);
+    turn();
+    assert_int_equal(worker->connection_count, 0);
+}
+
+static void refuses_and_says_why(void **state)
+{
+    static const char *const cases[][2] = {
+        {"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 "},
+        {"GET /abc HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "HTTP/1.1 302 "},
+        {"GET /abc HTTP/1.0\r\n\r\n", "HTTP/1.1 302 "},
+        {"DELETE /abc HTTP/1.0\r\n\r\n", "HTTP/1.1 405 "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *reply;
+
+        connect_and_send(cases[i][0]);
+        worker_finish_round(worker);
+        reply = received();
+        assert_int_equal(strncmp(reply, cases[i][1], strlen(cases[i][1])), 0);
+        assert_non_null(strstr(reply, "\r\nConnection: close\r\n"));
+        assert_true(is_closed());
+        close(client);
+        turn();
+        assert_int_equal(worker->connection_count, 0);
+    }
+}
+
+static void answers_half_a_request_at_its_end(void **state)
+{
+    (void)state;
+    connect_and_send("GET /abc HTTP/1.1\r\nHo");
+    worker_finish_round(worker);
+    assert_int_equal(shutdown(client, SHUT_WR), 0);
+    turn();
+    assert_int_equal(strncmp(received(), "HTTP/1.1 400 ", 13), 0);
+    assert_int_equal(worker->connection_count, 0);
+    close(client);
+}
+
+static void keeps_what_a_slow_reader_leaves(void **state)
+{
+    char text[2048] = "";
+    int answers = 0, small = 1;
+
+    (void)state;
+    connect_and_send("");
+    /* A socket pair's buffer can be made so small that one round's answers do not fit. */
+    assert_int_equal(in_state(CONNECTION_NEW)->count, 1);
+    assert_int_equal(setsockopt(in_state(CONNECTION_NEW)->first->fd, SOL_SOCKET, SO_SNDBUF, &small,
+                                sizeof small),
+                     0);
+    for (int i = 0; i < 15; i++)
+        strcat(text, GET("abc"));
+    assert_int_equal(write(client, text, strlen(text)), strlen(text));
+    turn();
+    assert_int_equal(in_state(CONNECTION_WRITING)->count, 1);
+    for (int i = 0; i < 1000 && answers < 15; i++) {
+        answers += count(received(), "\r\n\r\n");
+        turn();
+    }
+    assert_int_equal(answers, 15);
+    assert_int_equal(in_state(CONNECTION_IDLE)->count, 1);
+    assert_int_equal(worker->buffers.taken_bytes, 0);
+    close(client);
+    turn();
+}
+
+/* The size of the journal's only segment. */
+static off_t journal_bytes(void)
+{
+    char pattern[128];
+    struct stat status;
+    glob_t found;
+
+    snprintf(pattern, sizeof pattern, "%s/journal/*/*.seg", folder);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 1);
+    assert_int_equal(stat(found.gl_pathv[0], &status), 0);
+    globfree(&found);
+    return status.st_size;
+}
+
+/* The disk takes a part of the round: who is in it gets a click id, the others are sent on without
+ * one, in well-formed replies, and are counted. */
+static void strips_the_ids_of_what_was_not_stored(void **state)
+{
+    struct rlimit limit, small;
+    int64_t lost = metrics->clicks_lost_total, stored = metrics->journal_records_total;
+    const char *reply, *at;
+    int with_id = 0;
+
+    (void)state;
+    connect_and_send(GET("abc") GET("abc") "HEAD /abc HTTP/1.1\r\nHost: h\r\n\r\n" GET("abc")
+                         GET("abc"));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = (rlim_t)journal_bytes() + 300; /* some of the four clicks, not all */
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    worker_finish_round(worker);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    reply = received();
+    stored = metrics->journal_records_total - stored;
+    lost = metrics->clicks_lost_total - lost;
+    assert_int_equal(stored + lost, 4);
+    assert_true(stored > 0 && lost > 0);
+    assert_int_equal(count(reply, "HTTP/1.1 302 "), 5);
+    assert_int_equal(count(reply, "#top\r\n\r\n"), 5);
+    for (at = reply; (at = strstr(at, "Location: ")); at++) {
+        if (strncmp(at, "Location: " DESTINATION "\r\n", sizeof DESTINATION + 11) != 0)
+            with_id++;
+    }
+    assert_int_equal(with_id, stored);
+    close(client);
+    turn();
+}
+
+static void sheds_the_longest_idle(void **state)
+{
+    int first, second;
+
+    (void)state;
+    connect_and_send(GET("abc"));
+    first = client;
+    connect_and_send(GET("abc"));
+    second = client;
+    assert_false(connections_shed(worker)); /* both are being answered */
+    worker_finish_round(worker);
+    assert_true(connections_shed(worker));
+    client = first;
+    received();
+    assert_true(is_closed());
+    client = second;
+    received();
+    assert_false(is_closed());
+    close(first);
+    close(second);
+    turn();
+    connections_free_retired(worker);
+    assert_int_equal(worker->connection_count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_when_the_round_ends),
+        cmocka_unit_test(takes_a_head_in_pieces),
+        cmocka_unit_test(answers_pipelines_in_order_and_in_rounds),
+        cmocka_unit_test(closes_after_a_body),
+        cmocka_unit_test(refuses_and_says_why),
+        cmocka_unit_test(answers_half_a_request_at_its_end),
+        cmocka_unit_test(keeps_what_a_slow_reader_leaves),
+        cmocka_unit_test(sheds_the_longest_idle),
+        cmocka_unit_test(strips_the_ids_of_what_was_not_stored),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
