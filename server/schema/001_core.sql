@@ -228,6 +228,9 @@ begin
         select case when case_sensitive then new.slug else lower(new.slug collate "C") end
           into new.slug_key
           from kudos.domains where id = new.domain_id for share;
+        if not found then
+            new.slug_key := new.slug; -- the foreign key says what is wrong
+        end if;
     end if;
     if tg_op = 'UPDATE' then
         new.updated_at := now();
