@@ -175,6 +175,7 @@ static bool decode(struct text host, char out[DECODED_MAX + 1], bool *ascii, str
     size_t used = 0;
     uint32_t unused;
 
+    out[0] = '\0';
     *ascii = true;
     for (size_t at = 0; at < host.length; at++) {
         char c = host.bytes[at];

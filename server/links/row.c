@@ -126,7 +126,7 @@ static bool set_state(struct link_row *row, struct text label)
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
         if (label.length == states[i].label.length &&
             memcmp(label.bytes, states[i].label.bytes, label.length) == 0) {
-            row->link.state = states[i].state;
+            row->link.state = (uint8_t)states[i].state;
             return true;
         }
     }
