@@ -175,7 +175,6 @@ static bool decode(struct text host, char out[DECODED_MAX + 1], bool *ascii, str
     size_t used = 0;
     uint32_t unused;
 
-    out[0] = '\0';
     *ascii = true;
     for (size_t at = 0; at < host.length; at++) {
         char c = host.bytes[at];
@@ -246,7 +245,7 @@ static bool to_ascii(const char *name, char out[LINK_HOST_MAX + 1], struct error
 
 bool host_parse(const char *host, size_t length, char out[LINK_HOST_MAX + 1], struct error *error)
 {
-    char decoded[DECODED_MAX + 1];
+    char decoded[DECODED_MAX + 1] = "";
     bool ascii;
 
     assert(length > 0);
