@@ -219,9 +219,6 @@ declare
   dropped integer := 0;
 begin
   perform pg_advisory_xact_lock(1802855535, 1001);
-  if before::timestamptz <= (select kept_from from kudos.clicks_kept) then
-    return 0;
-  end if;
   for name in
     select c.relname from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
     where i.inhparent = 'kudos.clicks'::regclass and c.relname ~ '^clicks_[0-9]{8}$'
@@ -234,7 +231,7 @@ begin
   delete from kudos.clicks_default where time < before::timestamptz;
   -- While nothing has been dropped, everything is kept, and can be verified to the last click.
   if dropped > 0 or found then
-    update kudos.clicks_kept set kept_from = before::timestamptz;
+    update kudos.clicks_kept set kept_from = greatest(kept_from, before::timestamptz);
   end if;
   return dropped;
 end
