@@ -244,6 +244,8 @@ static bool write_round(struct journal *journal)
         if (failure) {
             leave_folder(journal); /* whatever the reason, a new folder is as good */
             degrade(journal, failure);
+            if (failure == ENOENT)
+                journal->retry_us = 0; /* somebody removed it: a new one can be had at once */
             return false;
         }
         start = 0;
