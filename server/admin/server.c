@@ -228,7 +228,12 @@ static void finish(struct admin *admin)
     auth_free(admin->auth);
     if (admin->replica)
         replica_close(admin->replica);
-    /* Connections and events go with the process: freeing evhttp would free requests in flight. */
+    if (admin->in_flight > 0)
+        return; /* evhttp would free requests that somebody still holds; the process ends anyway */
+    evhttp_free(admin->http);
+    event_free(admin->signals);
+    event_free(admin->maintenance);
+    event_base_free(admin->base);
 }
 
 int admin_run(struct role_context *context)
@@ -236,18 +241,17 @@ int admin_run(struct role_context *context)
     struct admin admin = {.context = context, .settings = &context->settings};
     struct timeval every = {.tv_usec = 1000 * (ADMIN_MAINTAIN_MS % 1000),
                             .tv_sec = ADMIN_MAINTAIN_MS / 1000};
-    struct event *signals, *maintain;
     struct error error;
 
     if (!start(&admin, &error)) {
         log_error("start_failed", "error=%s", error.text);
         return 1;
     }
-    signals = event_new(admin.base, role_signals(), EV_READ | EV_PERSIST, on_signal, &admin);
-    maintain = event_new(admin.base, -1, EV_PERSIST, on_maintain, &admin);
-    assert(signals && maintain);
-    event_add(signals, NULL);
-    event_add(maintain, &every);
+    admin.signals = event_new(admin.base, role_signals(), EV_READ | EV_PERSIST, on_signal, &admin);
+    admin.maintenance = event_new(admin.base, -1, EV_PERSIST, on_maintain, &admin);
+    assert(admin.signals && admin.maintenance);
+    event_add(admin.signals, NULL);
+    event_add(admin.maintenance, &every);
     serve(&admin);
     finish(&admin);
     return 0;

@@ -20,6 +20,7 @@ struct admin {
     struct role_context *context;
     const struct settings *settings; /* context's own; renewed by SIGHUP */
     struct event_base *base;
+    struct event *signals, *maintenance;
     struct evhttp *http;
     struct evhttp_bound_socket *socket;
     struct pool *pool;
