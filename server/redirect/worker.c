@@ -11,6 +11,7 @@
  * the socket is served by the successor, and the replica's reader slot is cleared by whoever opens
  * it next. */
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,6 +211,7 @@ int redirect_run(struct role_context *context)
             worker_close(worker);
         return 1;
     }
+    malloc_trim(0); /* reading lists has left more free memory behind than serving will take */
     log_info("serving", "connections_max=%u origin=%llu", worker->connections_max,
              (unsigned long long)journal_origin(worker->journal));
     while (!is_done(worker))

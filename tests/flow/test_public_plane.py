@@ -1,5 +1,6 @@
 """The public plane over real sockets: answers, connections, limits, stopping."""
 
+import resource
 import socket
 import threading
 import urllib.parse
@@ -270,14 +271,17 @@ def test_the_longest_idle_makes_place(stack, slug):
         each.socket.close()
 
 
-def test_busy_connections_are_not_shed(stack):
+def test_busy_connections_are_not_shed(make_stack):
     """With all places taken by unfinished heads, accepting waits until one ends."""
-    wait_until(lambda: stack.kudos.metric("connections_open") == 0)
-    busy = [raw(stack, "GET / HT") for _ in range(60)]
-    wait_until(lambda: stack.kudos.metric("connections_open") == 60)
-    assert stack.kudos.get("/-/health", timeout=5).status == 200
-    assert stack.kudos.metric("accept_paused_total") > 0
-    assert all(each.response().status == 408 for each in busy)
+    stack = make_stack(settings={"connections_max": 16, "head_timeout_ms": 3000}).start()
+    busy = [raw(stack, "GET / HT") for _ in range(16)]
+    wait_until(lambda: stack.kudos.metric("connections_open") == 16)
+    with raw(stack, get("/-/health")) as late:
+        wait_until(lambda: stack.kudos.metric("accept_paused_total") > 0)
+        busy[0].send("TP/1.0\r\n\r\n")
+        assert busy[0].response().status == 404
+        assert late.response().status == 200
+    assert all(each.response().status == 408 for each in busy[1:])
 
 
 # Life of the process ------------------------------------------------------------------------------
@@ -319,7 +323,9 @@ def test_clicks_under_load_arrive_once(stack, slug):
 
 
 def test_idle_connections_are_cheap(make_stack):
-    count = 2000
+    count = 8000
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * count), hard))
     stack = make_stack(settings={"connections_max": count + 10, "idle_timeout_ms": 60000}).start()
     slug = stack.add_link(SHOP)
     worker = stack.kudos.role_pid("redirect")
