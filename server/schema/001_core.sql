@@ -270,6 +270,7 @@ end
 $$;
 comment on function kudos.refuse_delete() is 'Refuses delete and truncate where rows carry state.';
 
+-- sync looks for the two stamping triggers by their name.
 create trigger before_write before insert or update on kudos.links
     for each row execute function kudos.links_before_write();
 create trigger before_write before insert or update on kudos.domains

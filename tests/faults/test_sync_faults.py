@@ -227,3 +227,23 @@ def test_killed_while_it_compares(make_stack, tmp_path):
     slugs = [f"n{n}" for n in range(1, 60001, 97)]
     assert_equal(stack, slugs, 60)
     assert (tmp_path / "once.sync_before_commit").exists()
+
+
+def test_more_killed_readers_than_the_reader_table_has_room_for(make_stack):
+    """LMDB's table has 126 slots by default, and a killed process leaves its own taken."""
+    stack = make_stack(settings={"workers": 70}).start()
+    stack.add_links(10)
+    killed = set()
+    for _ in range(3):
+        for pid in stack.kudos.pids("redirect"):
+            process.kill(pid)
+            killed.add(pid)
+        wait_until(lambda: len(set(stack.kudos.pids("redirect")) - killed) == 70, 60,
+                   "all redirect processes run again")
+        wait_until(lambda: status(stack.kudos, "n10") == 302, 30)
+    assert len(killed) == 210
+    slugs = [stack.add_link(), "n1", "n10"]
+    wait_until(stack.kudos.ready, 30)
+    assert_equal(stack, slugs)
+    assert not stack.kudos.logged("READERS_FULL")
+    assert stack.kudos.metric("replica_errors_total") == 0
