@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shared/log.h"
 
 #define FOLDER_PATH_MAX (REPLICA_PATH_MAX + 64)
 
-/* The name that `current` leads to; "" if there is none. */
 void folder_current(const char *folder, char out[REPLICA_NAME_MAX])
 {
     char path[FOLDER_PATH_MAX];
@@ -65,7 +65,25 @@ int folder_sync(const char *path)
     return rc;
 }
 
-/* Makes `current` lead to `name`, durably. */
+int folder_make(const char *folder, const char *name)
+{
+    const off_t lock_bytes =
+        (REPLICA_READERS_MAX + 64) * 64; /* a cache line per reader, a header */
+    char path[FOLDER_PATH_MAX], lock[FOLDER_PATH_MAX + 16];
+    int fd, rc;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(lock, sizeof lock, "%s/lock.mdb", path);
+    if (mkdir(path, 0700) != 0)
+        return errno;
+    fd = open(lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    rc = posix_fallocate(fd, 0, lock_bytes);
+    close(fd);
+    return rc;
+}
+
 int folder_set_current(const char *folder, const char *name)
 {
     char current[FOLDER_PATH_MAX], beside[FOLDER_PATH_MAX];

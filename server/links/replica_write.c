@@ -53,6 +53,8 @@ static bool fail(struct replica_writer *writer, const char *what, int rc, struct
     writer->damaged = writer->damaged || means_damage(rc);
     if (rc == MDB_MAP_FULL)
         return error_set(error, "%s: the replica is full: raise replica_map_bytes", what);
+    if (rc == EIO || rc == ENOSPC) /* LMDB says EIO when a write came out short */
+        return error_set(error, "%s: the disk is full or broken: %s", what, mdb_strerror(rc));
     return error_set(error, "%s: %s", what, mdb_strerror(rc));
 }
 
@@ -346,15 +348,14 @@ void replica_change_abort(struct replica_writer *writer)
 
 bool replica_build_begin(struct replica_writer *writer, struct error *error)
 {
-    char name[REPLICA_NAME_MAX], path[REPLICA_PATH_MAX];
+    char name[REPLICA_NAME_MAX];
     int rc;
 
     assert(!writer->built.env && !writer->served.txn);
     snprintf(name, sizeof name, "s-%lld", (long long)clock_wall_us());
-    path_of(writer, name, path, sizeof path);
-    if (mkdir(path, 0700) != 0)
-        return error_set(error, "cannot make %s: %s", path, strerror(errno));
-    rc = store_open(&writer->built, writer->folder, name, writer->map_bytes);
+    rc = folder_make(writer->folder, name);
+    if (rc == 0)
+        rc = store_open(&writer->built, writer->folder, name, writer->map_bytes);
     if (rc == 0)
         rc = store_begin(&writer->built);
     return rc == 0 || fail(writer, "beginning a snapshot", rc, error);

@@ -247,3 +247,31 @@ def test_more_killed_readers_than_the_reader_table_has_room_for(make_stack):
     assert_equal(stack, slugs)
     assert not stack.kudos.logged("READERS_FULL")
     assert stack.kudos.metric("replica_errors_total") == 0
+
+
+@pytest.mark.short
+def test_full_disk(make_stack):
+    """Nobody dies of it, what was served goes on, and with room again it catches up."""
+    stack = make_stack().start(serve=False)
+    folder = stack.kudos.settings["data_dir"]
+    os.makedirs(folder, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder],
+                      stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        stack.kudos.start()
+        slugs = stack.add_links(500)
+        pids = stack.kudos.pids()
+        stack.postgres.sql(
+            "insert into kudos.links (workspace_id, domain_id, slug, destination)"
+            " select 1, 1, 'f' || n, 'https://example.com/' || repeat('x', 100)"
+            " from generate_series(1, 20000) n")
+        wait_until(lambda: stack.kudos.logged("the disk is full"))
+        assert status(stack.kudos, "n500") == 302
+        subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+        stack.wait_live("f20000", 20)
+        assert_equal(stack, slugs + ["f1", "f777", "f20000"])
+        assert stack.kudos.pids() == pids
+    finally:
+        stack.kudos.kill()
+        subprocess.run(["umount", folder], check=True)
