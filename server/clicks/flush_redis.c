@@ -66,31 +66,53 @@ static void add_number(struct arguments *arguments, uint64_t value)
     arguments->argv[arguments->count++] = text;
 }
 
-static void add_entries(struct arguments *arguments, const struct flush_batch *batch, size_t from)
+static void add_watermark(struct arguments *arguments, struct flush_origin *origin)
 {
-    size_t left = batch->done_count - from;
+    add_number(arguments, origin->id);
+    add_number(arguments, origin->reached);
+    origin->flushed = origin->reached;
+}
+
+/* Adds the entries from list index `from` on, and the watermark of each of their origins: also of
+ * one that Redis seems to know, since Redis may have fallen back since it was read; an entry must
+ * never go while `flushed` stays behind it. Returns where to go on. */
+static size_t add_entries(struct arguments *arguments, struct flush_batch *batch, size_t from)
+{
+    size_t left = batch->done_count - from, raised[ACKNOWLEDGE_ENTRIES], raised_count = 0;
     size_t count = left < ACKNOWLEDGE_ENTRIES ? left : ACKNOWLEDGE_ENTRIES;
 
     add_number(arguments, count);
     for (size_t i = from; i < from + count; i++) {
+        const redisReply *origin = batch->done[i]->element[1];
+        uint64_t id;
+
         for (size_t part = 0; part < 4; part++) /* id, origin, first, last */
             arguments->argv[arguments->count++] = batch->done[i]->element[part]->str;
+        if (flush_parse_number(origin->str, origin->len, &id)) {
+            size_t index = flush_origins_find(&batch->origins, id);
+
+            if (raised_count == 0 || raised[raised_count - 1] != index)
+                raised[raised_count++] = index;
+        }
     }
+    static_assert(ACKNOWLEDGE_ENTRIES <= ACKNOWLEDGE_ORIGINS, "all of them fit");
+    for (size_t i = 0; i < raised_count; i++)
+        add_watermark(arguments, &batch->origins.list[raised[i]]);
+    return from + count;
 }
 
-/* Adds origins of which Redis does not know how far they got, be it by this pass or by an earlier
- * one whose acknowledgement was lost, from list index `from` on; returns where to go on. */
-static size_t add_watermarks(struct arguments *arguments, const struct flush_origins *origins,
+/* Adds origins without entries of which Redis does not know how far they got, since an earlier
+ * acknowledgement was lost, from list index `from` on; returns where to go on. */
+static size_t add_watermarks(struct arguments *arguments, struct flush_origins *origins,
                              size_t from)
 {
     size_t i = from;
 
     for (size_t added = 0; i < origins->count && added < ACKNOWLEDGE_ORIGINS; i++) {
-        const struct flush_origin *origin = &origins->list[i];
+        struct flush_origin *origin = &origins->list[i];
         if (origin->flushed >= origin->reached)
             continue;
-        add_number(arguments, origin->id);
-        add_number(arguments, origin->reached);
+        add_watermark(arguments, origin);
         added++;
     }
     return i;
@@ -108,25 +130,40 @@ static bool call(struct redis *redis, struct arguments *arguments, struct error 
     return good;
 }
 
+static void begin_call(struct arguments *arguments, const struct flush_keys *keys)
+{
+    arguments->count = 0;
+    arguments->number_count = 0;
+    arguments->argv[arguments->count++] = keys->flushed;
+    arguments->argv[arguments->count++] = keys->bytes;
+    arguments->argv[arguments->count++] = keys->events;
+}
+
+static bool has_news(const struct flush_origins *origins, size_t from)
+{
+    for (size_t i = from; i < origins->count; i++)
+        if (origins->list[i].flushed < origins->list[i].reached)
+            return true;
+    return false;
+}
+
+/* Each call is a whole acknowledgement, of some of the entries with their origins. */
 bool flush_acknowledge(struct redis *redis, const struct flush_keys *keys,
-                       const struct flush_batch *batch, struct error *error)
+                       struct flush_batch *batch, struct error *error)
 {
     struct arguments *arguments = malloc(sizeof *arguments);
     size_t entry = 0, origin = 0;
     bool good = true;
 
     assert(arguments);
-    /* Each call is a whole acknowledgement, of some of the entries and some of the origins. With few
-     * origins, as is usual, the first call raises them all. */
-    while (good && (entry < batch->done_count || origin < batch->origins.count)) {
-        arguments->count = 0;
-        arguments->number_count = 0;
-        arguments->argv[arguments->count++] = keys->flushed;
-        arguments->argv[arguments->count++] = keys->bytes;
-        arguments->argv[arguments->count++] = keys->events;
-        add_entries(arguments, batch, entry);
-        entry += ACKNOWLEDGE_ENTRIES;
-        entry = entry < batch->done_count ? entry : batch->done_count;
+    while (good && entry < batch->done_count) {
+        begin_call(arguments, keys);
+        entry = add_entries(arguments, batch, entry);
+        good = call(redis, arguments, error);
+    }
+    while (good && has_news(&batch->origins, origin)) {
+        begin_call(arguments, keys);
+        add_number(arguments, 0);
         origin = add_watermarks(arguments, &batch->origins, origin);
         good = call(redis, arguments, error);
     }

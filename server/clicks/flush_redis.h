@@ -35,4 +35,4 @@ redisReply *flush_read(struct redis *redis, const struct flush_keys *keys,
 /* Runs acknowledge.lua, in as many calls as it takes, for the batch's done entries and the origins
  * whose `flushed` is behind. PostgreSQL must have committed the batch. */
 bool flush_acknowledge(struct redis *redis, const struct flush_keys *keys,
-                       const struct flush_batch *batch, struct error *error) MUST_CHECK;
+                       struct flush_batch *batch, struct error *error) MUST_CHECK;
