@@ -110,6 +110,17 @@ bench: $(OUT)/kudos
 	@deploy/install-deps bench
 	@$(PYTHON) tests/bench/bench.py
 
+# What classifying a request costs, over the user agents of the corpora folder.
+.PHONY: bench-visitor
+bench-visitor: $(OUT)/bench_visitor
+	@test -n "$(CORPUS)" || { echo "use: make bench-visitor CORPUS=FOLDER" >&2; exit 2; }
+	@$< $(abspath $(CORPUS)) $(wildcard $(abspath $(CORPUS))/mmdb/GeoLite2-City-Test.mmdb)
+
+$(OUT)/bench_visitor: tests/bench/bench_visitor.c $(LIBRARY:%.c=$(OUT)/obj/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) $(PKG_LIBS) -lm
+
 # Each fuzz target for SECONDS, from the regressions in tests/fuzz/NAME/ and what earlier runs found.
 .PHONY: fuzz $(FUZZ)
 fuzz: $(FUZZ)

@@ -35,15 +35,20 @@ static bool load_lists(struct classifier *classifier, const struct settings *set
                        struct error *error)
 {
     struct lists *lists = lists_open(settings->bot_patterns, error);
+    bool complete = lists != NULL;
 
-    if (!lists)
+    if (!lists && classifier->lists)
         return false;
+    if (!lists) { /* at the start there is nothing to stay with but the lists that are built in */
+        lists = lists_open("", NULL);
+        assert(lists);
+    }
     memo_free(classifier->agents); /* its rules belong to the old lists */
     classifier->agents = memo_new(sizeof(struct agent));
     assert(classifier->agents);
     lists_close(classifier->lists);
     classifier->lists = lists;
-    return true;
+    return complete;
 }
 
 static bool load_untracked(struct classifier *classifier, const struct settings *settings,
@@ -112,10 +117,9 @@ struct classifier *classifier_open(const struct settings *settings, struct error
     assert(classifier);
     classifier->agents = memo_new(sizeof(struct agent));
     assert(classifier->agents);
-    classifier->lists = lists_open("", error);
     classifier->referrers = referrers_open(error);
     classifier->geo = geo_new();
-    if (!classifier->lists || !classifier->referrers || !classifier->geo) {
+    if (!classifier->referrers || !classifier->geo) {
         classifier_close(classifier);
         return NULL;
     }

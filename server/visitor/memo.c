@@ -69,9 +69,12 @@ struct memo_key memo_key(const struct text *texts, unsigned count)
     return key;
 }
 
-static struct entry *place_of(const struct memo *memo, const struct memo_key *key)
+/* Of a key's two places the first or the second. */
+static struct entry *place_of(const struct memo *memo, const struct memo_key *key, bool second)
 {
-    return (struct entry *)(uintptr_t)&memo->entries[key->hash % MEMO_PLACES];
+    uint64_t place = (second ? key->hash >> 16 : key->hash) % MEMO_PLACES;
+
+    return (struct entry *)(uintptr_t)&memo->entries[place];
 }
 
 static bool holds(const struct entry *entry, const struct memo_key *key)
@@ -94,17 +97,34 @@ static bool holds(const struct entry *entry, const struct memo_key *key)
 
 bool memo_find(const struct memo *memo, const struct memo_key *key, void *value)
 {
-    const struct entry *entry = place_of(memo, key);
+    const struct entry *entry = place_of(memo, key, false);
 
-    if (key->length > MEMO_KEY_MAX || !holds(entry, key))
+    if (key->length > MEMO_KEY_MAX)
         return false;
+    if (!holds(entry, key)) {
+        entry = place_of(memo, key, true);
+        if (!holds(entry, key))
+            return false;
+    }
     memcpy(value, entry->value, memo->value_size);
     return true;
 }
 
+/* A free place if one of the two is; else either, as the key's hash will have it. */
+static struct entry *choose_place(const struct memo *memo, const struct memo_key *key)
+{
+    struct entry *first = place_of(memo, key, false), *second = place_of(memo, key, true);
+
+    if (first->length == 0 || holds(first, key))
+        return first;
+    if (second->length == 0 || holds(second, key))
+        return second;
+    return key->hash >> 63 ? first : second;
+}
+
 void memo_keep(struct memo *memo, const struct memo_key *key, const void *value)
 {
-    struct entry *entry = place_of(memo, key);
+    struct entry *entry = choose_place(memo, key);
     char *at = entry->bytes;
 
     if (key->length > MEMO_KEY_MAX)

@@ -2,14 +2,14 @@
 /* Remembers what was found out about texts that come again and again: a few hundred user agents make
  * up nearly all traffic, and reading one costs more than everything else in a redirect.
  *
- * A fixed number of places, one for each key; who comes later to a taken place gets it. So a stream
+ * A fixed number of places, two for each key; who comes later and finds both taken gets one. So a stream
  * of made-up texts costs what it would cost without a memory, and nothing more. */
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "shared/text.h"
 
-#define MEMO_PLACES    512
+#define MEMO_PLACES    1024
 #define MEMO_KEY_MAX   480 /* bytes; a longer key is not remembered */
 #define MEMO_VALUE_MAX 24
 
@@ -23,7 +23,7 @@ struct memo_key {
     uint64_t hash;
 };
 
-/* Values are `value_size` bytes. NULL: out of memory. 256 KiB, touched as it fills. */
+/* Values are `value_size` bytes. NULL: out of memory. 512 KiB, touched as it fills. */
 struct memo *memo_new(size_t value_size);
 void memo_free(struct memo *memo);
 

@@ -11,23 +11,24 @@
 #include <string.h>
 
 #include "server/visitor/literal.h"
+#include "server/visitor/shape.h"
 
 #define STATES_MAX  65000
+#define LISTED_MAX  128 /* alternatives that the groups of one pattern may make */
+#define HEAD_MAX    6
 #define MATCH_LIMIT 100000 /* steps of PCRE2 in one check: bounds an operator's pattern */
 
-/* What must hold at an end of a text. */
-enum anchor { ANCHOR_NONE, ANCHOR_END, ANCHOR_WORD };
-
-/* A pattern, or one alternative of it at its top level. */
+/* A pattern, or one alternative of it. */
 struct pattern {
     int number;
+    int next_at_state; /* the next pattern whose text ends at the same state, or -1 */
     uint8_t group;
-    bool fold;
-    uint8_t before, after; /* enum anchor, at the ends of the text */
-    int next_at_state;     /* the next pattern whose text ends at the same state, or -1 */
-    pcre2_code *code;      /* NULL: the text alone decides */
-    size_t length;
-    char *text; /* as it was given; NULL: tried on every text */
+    uint8_t length;      /* of its text; 0: tried on every text */
+    uint8_t head;        /* how much of it is in the automaton */
+    bool plain;          /* nothing but its text, case ignored: met is matched */
+    char *text;          /* in lower case */
+    struct shape *shape; /* or: */
+    pcre2_code *code;
 };
 
 struct pattern_set {
@@ -63,6 +64,7 @@ void pattern_set_free(struct pattern_set *set)
         return;
     for (size_t i = 0; i < set->pattern_count; i++) {
         pcre2_code_free(set->patterns[i].code);
+        free(set->patterns[i].shape);
         free(set->patterns[i].text);
     }
     pcre2_match_data_free(set->match_data);
@@ -100,29 +102,24 @@ static pcre2_code *compile(const char *pattern, size_t length, bool fold, struct
     return compiled;
 }
 
-/* Cuts "^" or "\b" off the front and "$" or "\b" off the back; what is left may be plain text. */
-static void cut_anchors(char *pattern, struct pattern *out)
+/* Where the alternative at `at` ends: at a '|' outside groups and classes, or at `end`. */
+static const char *alternative_end(const char *at, const char *end)
 {
-    size_t length, skip = 0;
+    int depth = 0;
 
-    if (pattern[0] == '^') {
-        out->before = ANCHOR_END;
-        skip = 1;
-    } else if (pattern[0] == '\\' && pattern[1] == 'b') {
-        out->before = ANCHOR_WORD;
-        skip = 2;
+    for (bool in_class = false; at < end; at++) {
+        if (*at == '\\' && at + 1 < end) {
+            at++;
+        } else if (in_class) {
+            in_class = *at != ']';
+        } else {
+            in_class = *at == '[';
+            depth += *at == '(' ? 1 : *at == ')' ? -1 : 0;
+            if (*at == '|' && depth == 0)
+                return at;
+        }
     }
-    memmove(pattern, pattern + skip, strlen(pattern + skip) + 1);
-    length = strlen(pattern);
-    if (length >= 2 && pattern[length - 1] == 'b' && pattern[length - 2] == '\\' &&
-        (length == 2 || pattern[length - 3] != '\\')) {
-        out->after = ANCHOR_WORD;
-        pattern[length - 2] = '\0';
-    } else if (length >= 1 && pattern[length - 1] == '$' &&
-               (length == 1 || pattern[length - 2] != '\\')) {
-        out->after = ANCHOR_END;
-        pattern[length - 1] = '\0';
-    }
+    return end;
 }
 
 /* A capital outside escapes (\B, \W). */
@@ -137,57 +134,145 @@ static bool has_capital(const char *pattern, size_t length)
     return false;
 }
 
-static bool add_alternative(struct pattern_set *set, const struct pattern *kind,
-                            const char *pattern, size_t length, struct error *error)
+static char *lower_copy(const char *text, size_t length)
 {
-    char copy[PATTERN_LENGTH_MAX + 1];
-    struct literal literal;
-    struct pattern *added, made = *kind;
+    char *copy = strndup(text, length);
 
-    memcpy(copy, pattern, length);
-    copy[length] = '\0';
-    cut_anchors(copy, &made);
-    literal_extract(copy, &literal);
-    if (!literal.whole || literal.length == 0) {
-        made.before = made.after = ANCHOR_NONE; /* PCRE2 sees to all of it */
-        if (!(made.code = compile(pattern, length, made.fold, error)))
-            return false;
-    }
-    if (literal.length == 0 && set->always_count == PATTERN_ALWAYS_MAX) {
-        pcre2_code_free(made.code);
-        return error_set(error, "pattern \"%.*s\": more than %d patterns hold no fixed text",
-                         (int)length, pattern, PATTERN_ALWAYS_MAX);
-    }
-    added = grow(set);
-    *added = made;
-    if (literal.length == 0) {
-        set->always[set->always_count++] = set->pattern_count - 1;
-        return true;
-    }
-    added->length = literal.length;
-    added->text = strndup(literal.bytes, literal.length);
-    assert(added->text);
+    assert(copy);
+    for (size_t i = 0; i < length; i++)
+        copy[i] = ascii_lower(copy[i]);
+    return copy;
+}
+
+/* An alternative that a shape can stand for. */
+static bool add_shape(struct pattern_set *set, struct pattern made, const char *pattern,
+                      size_t length, bool fold)
+{
+    struct shape shape;
+
+    if (!shape_read(pattern, length, fold, &shape))
+        return false;
+    made.length = shape.text_length;
+    made.text = lower_copy(shape.text, shape.text_length);
+    made.plain = fold && shape.front_count == 0 && shape.back_count == 0 &&
+                 shape.before == SHAPE_OPEN && shape.after == SHAPE_OPEN;
+    made.shape = malloc(sizeof shape);
+    assert(made.shape);
+    *made.shape = shape;
+    *grow(set) = made;
     return true;
 }
 
-/* Where the alternative at `at` ends: at a '|' outside groups and classes, or at the end. */
-static const char *alternative_end(const char *at)
+/* Any other: PCRE2 decides when the text that it is certain to contain was met. */
+static bool add_code(struct pattern_set *set, struct pattern made, const char *pattern,
+                     size_t length, bool fold, struct error *error)
+{
+    char copy[PATTERN_LENGTH_MAX + 1];
+    struct literal literal;
+
+    memcpy(copy, pattern, length);
+    copy[length] = '\0';
+    literal_extract(copy, &literal);
+    if (literal.length == 0 && set->always_count == PATTERN_ALWAYS_MAX)
+        return error_set(error, "pattern \"%s\": more than %d patterns hold no fixed text", copy,
+                         PATTERN_ALWAYS_MAX);
+    if (!(made.code = compile(pattern, length, fold, error)))
+        return false;
+    if (literal.length == 0) {
+        set->always[set->always_count++] = set->pattern_count;
+    } else {
+        made.length = (uint8_t)(literal.length < UINT8_MAX ? literal.length : UINT8_MAX);
+        made.text = lower_copy(literal.bytes, made.length);
+    }
+    *grow(set) = made;
+    return true;
+}
+
+/* A group in round brackets that merely lists texts: "a(b|c)?d". */
+struct listing {
+    const char *open, *close; /* the brackets */
+    const char *rest;         /* behind the group and its quantifier */
+    bool optional;
+};
+
+/* The first group of `pattern`; false if there is none, or one of another kind. */
+static bool find_listing(const char *pattern, const char *end, struct listing *out)
 {
     int depth = 0;
+    bool in_class = false;
 
-    for (bool in_class = false; *at; at++) {
-        if (*at == '\\' && at[1]) {
+    out->open = NULL;
+    for (const char *at = pattern; at < end; at++) {
+        if (*at == '\\') {
             at++;
         } else if (in_class) {
             in_class = *at != ']';
-        } else {
-            in_class = *at == '[';
-            depth += *at == '(' ? 1 : *at == ')' ? -1 : 0;
-            if (*at == '|' && depth == 0)
-                return at;
+        } else if (*at == '[') {
+            in_class = true;
+        } else if (*at == '(') {
+            out->open = out->open ? out->open : at;
+            depth++;
+        } else if (*at == ')' && --depth == 0) {
+            out->close = at;
+            out->optional = at + 1 < end && at[1] == '?';
+            out->rest = at + 1 + out->optional;
+            return out->open[1] != '?' && !(out->rest < end && strchr("?*+{", *out->rest));
         }
     }
-    return at;
+    return false;
+}
+
+/* Adds an alternative, each of the texts that its groups list as one of its own, as far as that
+ * makes shapes of them. `*left` is how many more may come of it. False if it cannot be done. */
+static bool add_listed(struct pattern_set *set, const struct pattern *kind, const char *pattern,
+                       size_t length, bool fold, int *left)
+{
+    struct listing listing;
+    char made[PATTERN_LENGTH_MAX + 1];
+
+    if (!find_listing(pattern, pattern + length, &listing))
+        return --*left >= 0 && add_shape(set, *kind, pattern, length, fold);
+    for (const char *at = listing.open + 1;; at++) {
+        const char *end = alternative_end(at, listing.close);
+        size_t used = (size_t)(listing.open - pattern), part = (size_t)(end - at),
+               rest = (size_t)(pattern + length - listing.rest);
+
+        memcpy(made, pattern, used);
+        memcpy(made + used, at, part);
+        memcpy(made + used + part, listing.rest, rest);
+        if (!add_listed(set, kind, made, used + part + rest, fold, left))
+            return false;
+        if (end == listing.close)
+            break;
+        at = end;
+    }
+    if (!listing.optional)
+        return true;
+    memcpy(made, pattern, (size_t)(listing.open - pattern));
+    memcpy(made + (listing.open - pattern), listing.rest,
+           (size_t)(pattern + length - listing.rest));
+    return add_listed(set, kind, made, length - (size_t)(listing.rest - listing.open), fold, left);
+}
+
+static void drop_from(struct pattern_set *set, size_t count)
+{
+    while (set->pattern_count > count) {
+        set->pattern_count--;
+        free(set->patterns[set->pattern_count].text);
+        free(set->patterns[set->pattern_count].shape);
+    }
+}
+
+static bool add_alternative(struct pattern_set *set, const struct pattern *kind,
+                            const char *pattern, size_t length, bool fold, struct error *error)
+{
+    size_t before = set->pattern_count;
+    int left = LISTED_MAX;
+
+    if (add_listed(set, kind, pattern, length, fold, &left))
+        return true;
+    drop_from(set, before);
+    return add_code(set, *kind, pattern, length, fold, error);
 }
 
 bool pattern_set_add(struct pattern_set *set, unsigned group, const char *pattern,
@@ -196,6 +281,7 @@ bool pattern_set_add(struct pattern_set *set, unsigned group, const char *patter
     struct pattern kind = {.number = set->count, .group = (uint8_t)group, .next_at_state = -1};
     size_t length = strlen(pattern);
     pcre2_code *whole;
+    bool fold;
 
     assert(!set->next && group < PATTERN_GROUPS_MAX);
     if (length == 0 || length > PATTERN_LENGTH_MAX)
@@ -207,13 +293,13 @@ bool pattern_set_add(struct pattern_set *set, unsigned group, const char *patter
         return false;
     pcre2_code_free(whole);
     for (const char *at = pattern;; at++) {
-        const char *end = alternative_end(at);
+        const char *end = alternative_end(at, pattern + length);
 
         if (end == at)
             return error_set(error, "pattern \"%s\": an empty alternative matches everything",
                              pattern);
-        kind.fold = letters == PATTERN_SMART && !has_capital(at, (size_t)(end - at));
-        if (!add_alternative(set, &kind, at, (size_t)(end - at), error))
+        fold = letters == PATTERN_SMART && !has_capital(at, (size_t)(end - at));
+        if (!add_alternative(set, &kind, at, (size_t)(end - at), fold, error))
             return false;
         at = end;
         if (!*at)
@@ -225,18 +311,17 @@ bool pattern_set_add(struct pattern_set *set, unsigned group, const char *patter
 
 /* ---- building the automaton ------------------------------------------------------------------ */
 
-/* The automaton ignores case throughout; a pattern that does not is compared again when met. */
-static unsigned char folded(char c)
-{
-    return (unsigned char)ascii_lower(c);
-}
-
+/* The automaton holds the heads of the texts in lower case: it ignores case throughout, and stays
+ * small enough for the cache; what is behind the head is compared when that was met. */
 static void make_classes(struct pattern_set *set)
 {
     set->class_count = 1;
     for (size_t i = 0; i < set->pattern_count; i++)
-        for (size_t k = 0; k < set->patterns[i].length; k++) {
-            uint8_t *class = &set->class_of[folded(set->patterns[i].text[k])];
+        set->patterns[i].head =
+            set->patterns[i].length < HEAD_MAX ? set->patterns[i].length : HEAD_MAX;
+    for (size_t i = 0; i < set->pattern_count; i++)
+        for (size_t k = 0; k < set->patterns[i].head; k++) {
+            uint8_t *class = &set->class_of[(unsigned char)set->patterns[i].text[k]];
 
             if (*class == 0)
                 *class = (uint8_t)set->class_count++;
@@ -258,7 +343,7 @@ static unsigned walk(const struct pattern_set *set, struct build *build,
 {
     unsigned state = 0;
 
-    for (size_t i = 0; i < pattern->length; i++) {
+    for (size_t i = 0; i < pattern->head; i++) {
         unsigned class = set->class_of[(unsigned char)pattern->text[i]];
         uint16_t *edge = &build->next[state * set->class_count + class];
 
@@ -271,13 +356,13 @@ static unsigned walk(const struct pattern_set *set, struct build *build,
     return state;
 }
 
-/* Breadth first: every missing edge becomes the edge of the longest suffix that has one. */
-static void connect(struct pattern_set *set, struct build *build)
+/* Breadth first: every missing edge becomes the edge of the longest suffix that has one. `queue`
+ * gets the states in that order, the root first. */
+static void connect(const struct pattern_set *set, struct build *build, uint16_t *queue)
 {
-    uint16_t *queue = malloc(build->count * sizeof *queue);
-    unsigned head = 0, tail = 0, classes = set->class_count;
+    unsigned head = 1, tail = 1, classes = set->class_count;
 
-    assert(queue);
+    queue[0] = 0;
     for (unsigned class = 0; class < classes; class ++)
         if (build->next[class])
             queue[tail++] = build->next[class];
@@ -296,7 +381,7 @@ static void connect(struct pattern_set *set, struct build *build)
             }
         }
     }
-    free(queue);
+    assert(tail == build->count);
 }
 
 static bool is_final(const struct build *build, unsigned state)
@@ -318,8 +403,9 @@ static unsigned final_suffix(const struct build *build, unsigned state)
     return 0;
 }
 
-/* Renumbers so that final states come last, and writes the tables that matching uses. */
-static void finish(struct pattern_set *set, struct build *build)
+/* Renumbers so that final states come last, those near the root first (they are what a text goes
+ * through, and so stay in the cache), and writes the tables that matching uses. */
+static void finish(struct pattern_set *set, struct build *build, const uint16_t *order)
 {
     uint16_t *renumbered = malloc(build->count * sizeof *renumbered);
     unsigned plain = 0, finals = 0, classes = set->class_count;
@@ -329,8 +415,8 @@ static void finish(struct pattern_set *set, struct build *build)
         finals += is_final(build, state);
     set->first_final = build->count - finals;
     finals = set->first_final;
-    for (unsigned state = 0; state < build->count; state++)
-        renumbered[state] = (uint16_t)(is_final(build, state) ? finals++ : plain++);
+    for (unsigned i = 0; i < build->count; i++)
+        renumbered[order[i]] = (uint16_t)(is_final(build, order[i]) ? finals++ : plain++);
     assert(renumbered[0] == 0);
     set->state_count = build->count;
     set->next = malloc((size_t)build->count * classes * sizeof *set->next);
@@ -353,11 +439,12 @@ static void finish(struct pattern_set *set, struct build *build)
 bool pattern_set_compile(struct pattern_set *set, struct error *error)
 {
     struct build build = {.count = 1, .capacity = 1};
+    uint16_t *order;
 
     assert(!set->next);
     make_classes(set);
     for (size_t i = 0; i < set->pattern_count; i++)
-        build.capacity += (unsigned)set->patterns[i].length;
+        build.capacity += (unsigned)set->patterns[i].head;
     if (build.capacity > STATES_MAX)
         return error_set(error, "the patterns hold %u characters of fixed text, allowed are %d",
                          build.capacity, STATES_MAX);
@@ -376,8 +463,11 @@ bool pattern_set_compile(struct pattern_set *set, struct error *error)
         pattern->next_at_state = build.output[state];
         build.output[state] = (int)i;
     }
-    connect(set, &build);
-    finish(set, &build);
+    order = malloc(build.count * sizeof *order);
+    assert(order);
+    connect(set, &build, order);
+    finish(set, &build, order);
+    free(order);
     free(build.next);
     free(build.fail);
     free(build.output);
@@ -386,32 +476,30 @@ bool pattern_set_compile(struct pattern_set *set, struct error *error)
 
 /* ---- matching -------------------------------------------------------------------------------- */
 
-static bool is_word(char c)
+static bool has_rest(const struct pattern *pattern, const char *bytes)
 {
-    return ascii_is_alnum(c) || c == '_';
+    for (size_t i = pattern->head; i < pattern->length; i++)
+        if (ascii_lower(bytes[i]) != pattern->text[i])
+            return false;
+    return true;
 }
 
-/* Whether `anchor` holds between the bytes before and behind `at`. */
-static bool holds(enum anchor anchor, struct text text, size_t at, bool front)
-{
-    if (anchor == ANCHOR_NONE)
-        return true;
-    if (anchor == ANCHOR_END)
-        return at == (front ? 0 : text.length);
-    return (at > 0 && is_word(text.bytes[at - 1])) != (at < text.length && is_word(text.bytes[at]));
-}
-
-/* Whether a pattern matches whose text ends at `end`. */
+/* Whether a pattern matches, the head of its text having been met before `end`. */
 static bool confirms(const struct pattern_set *set, const struct pattern *pattern, struct text text,
                      size_t end)
 {
-    size_t start = end - pattern->length;
+    size_t start = end - pattern->head;
 
-    if (pattern->code)
-        return pcre2_match(pattern->code, (PCRE2_SPTR)text.bytes, text.length, 0, 0,
-                           set->match_data, set->match_context) >= 0;
-    return (pattern->fold || memcmp(text.bytes + start, pattern->text, pattern->length) == 0) &&
-           holds(pattern->before, text, start, true) && holds(pattern->after, text, end, false);
+    end = start + pattern->length;
+    if (pattern->length > pattern->head &&
+        (end > text.length || !has_rest(pattern, text.bytes + start)))
+        return false;
+    if (pattern->plain)
+        return true;
+    if (pattern->shape)
+        return shape_matches(pattern->shape, text, end);
+    return pcre2_match(pattern->code, (PCRE2_SPTR)text.bytes, text.length, 0, 0, set->match_data,
+                       set->match_context) >= 0;
 }
 
 static bool is_better(const struct pattern *pattern, const struct pattern_hits *hits)
@@ -422,8 +510,8 @@ static bool is_better(const struct pattern *pattern, const struct pattern_hits *
 }
 
 /* Looks at all texts that end at a final state. */
-static void visit(const struct pattern_set *set, unsigned state, struct text text, size_t end,
-                  struct pattern_hits *out)
+static __attribute__((noinline)) void visit(const struct pattern_set *set, unsigned state,
+                                            struct text text, size_t end, struct pattern_hits *out)
 {
     while (state) {
         int index = set->outputs[state - set->first_final];
@@ -441,16 +529,18 @@ static void visit(const struct pattern_set *set, unsigned state, struct text tex
 
 void pattern_set_match(const struct pattern_set *set, struct text text, struct pattern_hits *out)
 {
+    /* In registers: visit() could change what `set` points to, for all the compiler knows. */
+    const uint16_t *next = set->next;
+    const uint8_t *class_of = set->class_of;
+    const unsigned classes = set->class_count, first_final = set->first_final;
     unsigned state = 0;
 
-    assert(set->next);
+    assert(next);
     for (int group = 0; group < PATTERN_GROUPS_MAX; group++)
         out->first[group] = PATTERN_NONE;
     for (size_t i = 0; i < text.length; i++) {
-        unsigned class = set->class_of[(unsigned char)text.bytes[i]];
-
-        state = set->next[state * set->class_count + class];
-        if (state >= set->first_final)
+        state = next[state * classes + class_of[(unsigned char)text.bytes[i]]];
+        if (state >= first_final)
             visit(set, state, text, i + 1, out);
     }
     for (size_t i = 0; i < set->always_count; i++) {

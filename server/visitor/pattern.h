@@ -2,10 +2,10 @@
 /* Many patterns against one text in one pass.
  *
  * Each pattern is a regular expression (PCRE2 syntax, as the crawler-user-agents list uses it). The
- * longest text that every match must contain is put into an Aho-Corasick automaton; a pattern that
- * is nothing but that text, or that text with ^, $ or \b at its ends, needs no more; any other is
- * checked with PCRE2 once its text was met. So a text that meets no pattern costs one table look-up
- * a byte, whatever the number of patterns.
+ * longest text that every match must contain is put into an Aho-Corasick automaton. Once it was met
+ * there, a pattern of the simple kind (shape.h) is checked right there; groups that merely list
+ * texts are written out first. Any other is checked with PCRE2. So a text that meets no pattern
+ * costs one table look-up a byte, whatever the number of patterns.
  *
  * A pattern belongs to a group, which is one question asked of the text; a single pass answers all
  * of them. Not thread-safe (one match at a time per set). Matching does not allocate. */
