@@ -5,8 +5,8 @@
  * before the last of a listing, and all segments of a journal whose lock could be had, are final.
  *
  * A live journal keeps its folder and last segment open, so that it can be read to its end even if
- * somebody removes it; a dead one keeps nothing open but the segment that is being read, so that
- * thousands of dead journals cost no descriptors. */
+ * somebody removes it; a dead one keeps nothing open between calls, so that thousands of dead
+ * journals cost no descriptors. */
 #include "server/clicks/journal_files.h"
 
 #include <assert.h>
@@ -30,6 +30,8 @@
 #define NS_PER_S      1000000000LL
 /* A folder that changed this recently may change again without its time stamp moving on. */
 #define STAMP_SETTLED_NS NS_PER_S
+#define LIST_AT_LEAST_US (10 * US_PER_SECOND) /* whatever its time stamp says */
+#define SAY_AT_MOST_US   US_PER_SECOND
 
 static void folder_path(const struct journal_reader *reader, char out[PATH_BYTES])
 {
@@ -57,6 +59,21 @@ static int segment_path(const struct journal_reader *reader, const struct journa
     return entry_path(reader, name, out);
 }
 
+/* For want of descriptors or rights; by far too often to say it each time. */
+static void say_open_failed(const struct journal_reader *reader,
+                            const struct journal_segment *segment)
+{
+    static int64_t said_us;
+    int64_t now_us = clock_mono_us();
+
+    if (now_us < said_us + SAY_AT_MOST_US)
+        return;
+    said_us = now_us;
+    log_error("journal_open_failed", "origin=%llu segment=%llu error=%s",
+              (unsigned long long)reader->origin, (unsigned long long)segment->first_seq,
+              strerror(errno));
+}
+
 int journal_files_segment(struct journal_reader *reader, struct journal_segment *segment)
 {
     char path[PATH_BYTES];
@@ -73,11 +90,15 @@ int journal_files_segment(struct journal_reader *reader, struct journal_segment 
         segment->size = segment->covered = 0;
         segment->final = true;
     } else {
-        log_error("journal_open_failed", "origin=%llu segment=%llu error=%s",
-                  (unsigned long long)reader->origin, (unsigned long long)segment->first_seq,
-                  strerror(errno));
+        say_open_failed(reader, segment);
     }
     return segment->fd;
+}
+
+void journal_files_rest(const struct journal_reader *reader, struct journal_segment *segment)
+{
+    if (!reader->live && !reader->vanished)
+        journal_files_close_segment(segment);
 }
 
 void journal_files_close_segment(struct journal_segment *segment)
@@ -244,7 +265,7 @@ static bool has_changed(struct journal_reader *reader)
 {
     struct timespec now;
     struct stat status;
-    int64_t changed_ns;
+    int64_t changed_ns, now_us = clock_mono_us();
 
     if (!reader->listed)
         return true;
@@ -257,9 +278,11 @@ static bool has_changed(struct journal_reader *reader)
     clock_gettime(CLOCK_REALTIME, &now);
     changed_ns = status.st_mtim.tv_sec * NS_PER_S + status.st_mtim.tv_nsec;
     if (changed_ns == reader->folder_changed_ns &&
-        now.tv_sec * NS_PER_S + now.tv_nsec - changed_ns > STAMP_SETTLED_NS)
+        now.tv_sec * NS_PER_S + now.tv_nsec - changed_ns > STAMP_SETTLED_NS &&
+        now_us < reader->listed_us + LIST_AT_LEAST_US)
         return false;
     reader->folder_changed_ns = changed_ns;
+    reader->listed_us = now_us;
     return true;
 }
 
@@ -341,6 +364,7 @@ static bool sync_segment(struct journal_reader *reader, size_t index)
             log_error("journal_sync_failed", "origin=%llu segment=%llu error=%s",
                       (unsigned long long)reader->origin, (unsigned long long)segment->first_seq,
                       strerror(errno));
+            journal_files_rest(reader, segment);
             return synced; /* tried again next time */
         }
         segment->covered = segment->size;
@@ -348,6 +372,7 @@ static bool sync_segment(struct journal_reader *reader, size_t index)
     segment->final = final;
     if (final && index != reader->index && !reader->vanished)
         journal_files_close_segment(segment);
+    journal_files_rest(reader, segment);
     return synced;
 }
 

@@ -9,6 +9,9 @@
 int journal_files_segment(struct journal_reader *reader, struct journal_segment *segment);
 void journal_files_close_segment(struct journal_segment *segment);
 
+/* At the end of a call: closes the segment if it can be opened again as well as not. */
+void journal_files_rest(const struct journal_reader *reader, struct journal_segment *segment);
+
 /* Reads and checks a segment's header. */
 bool journal_files_read_header(struct journal_reader *reader, struct journal_segment *segment,
                                struct journal_segment_header *out);

@@ -180,8 +180,6 @@ static enum step finish_journal(struct journal_reader *reader, struct journal_ba
     }
     if (reader->closed_seq != UINT64_MAX && reader->closed_seq >= reader->wanted)
         add_gap(reader, batch, reader->closed_seq, "the end of the journal is missing");
-    if (!reader->vanished)
-        journal_files_close_segment(&reader->segments[reader->index]);
     reader->drained = true;
     return STEP_WAIT;
 }
@@ -271,12 +269,14 @@ static enum step read_step(struct journal_reader *reader, struct journal_batch *
 bool journal_reader_fill(struct journal_reader *reader, struct journal_batch *batch)
 {
     uint64_t budget = JOURNAL_READ_BYTES;
+    enum step step = STEP_ON;
 
     assert(batch->last + 1 == reader->wanted && journal_batch_has_room(batch));
-    while (budget > 0 && journal_batch_has_room(batch))
-        if (read_step(reader, batch, &budget) == STEP_WAIT)
-            return false;
-    return true;
+    while (step == STEP_ON && budget > 0 && journal_batch_has_room(batch))
+        step = read_step(reader, batch, &budget);
+    if (reader->index < reader->segment_count)
+        journal_files_rest(reader, &reader->segments[reader->index]);
+    return step == STEP_ON;
 }
 
 void journal_reader_seek(struct journal_reader *reader, uint64_t seq)

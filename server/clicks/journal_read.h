@@ -44,7 +44,7 @@ struct journal_reader {
     /* Private. */
     int root_fd, folder_fd;
     ino_t folder_inode;
-    int64_t folder_changed_ns;
+    int64_t folder_changed_ns, listed_us;
     bool entries_unsynced, listed, logged_torn, logged_stuck;
     struct journal_segment *segments; /* by first_seq */
     size_t segment_count, segment_room;

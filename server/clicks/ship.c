@@ -202,6 +202,11 @@ static void on_dropped(void *owner, const struct ship_request *request)
     journal_reader_seek(origin->reader, origin->sent_first);
 }
 
+static int64_t next_ask_us(const struct ship *ship, int64_t now_us)
+{
+    return now_us + ship->context->settings.flush_interval_ms * US_PER_MS;
+}
+
 /* Asks where Redis is with all origins of a partition. */
 static void ask(struct ship *ship, unsigned number, int64_t now_us)
 {
@@ -218,9 +223,7 @@ static void ask(struct ship *ship, unsigned number, int64_t now_us)
     for (size_t i = 0; i < ship->origins.count; i++)
         if (partition_of(ship, ship->origins.origins[i]) == partition)
             origins[partition->count++] = ship->origins.origins[i]->reader->origin;
-    partition->ask_us = now_us + ship->context->settings.flush_interval_ms * US_PER_MS;
-    if (partition->count == 0)
-        return;
+    partition->ask_us = next_ask_us(ship, now_us);
     command = ship_command_idle(ship->command, ship_session_idle_digest(ship->session), number,
                                 origins, partition->count, &length);
     if (!command)
@@ -232,9 +235,19 @@ static void ask(struct ship *ship, unsigned number, int64_t now_us)
 
 static void ask_all(struct ship *ship, int64_t now_us)
 {
-    for (unsigned i = 0; i < PARTITIONS_MAX && ship_session_usable(ship->session); i++)
+    uint64_t due = 0, used = 0;
+
+    for (unsigned i = 0; i < PARTITIONS_MAX; i++)
         if (!ship->partitions[i].asked && now_us >= ship->partitions[i].ask_us)
+            due |= 1ull << i;
+    for (size_t i = 0; due && i < ship->origins.count; i++)
+        if (partition_of(ship, ship->origins.origins[i]))
+            used |= 1ull << ship->origins.origins[i]->reader->partition;
+    for (unsigned i = 0; i < PARTITIONS_MAX; i++)
+        if (due & used & 1ull << i)
             ask(ship, i, now_us);
+        else if (due & 1ull << i)
+            ship->partitions[i].ask_us = next_ask_us(ship, now_us);
 }
 
 /* Reads and sends one batch of an origin, if there is something. */
@@ -321,7 +334,7 @@ static bool do_what_is_due(struct ship *ship)
     if (now_us >= ship->ship_us ||
         (synced && settings->ship_interval_ms <= settings->journal_sync_ms)) {
         for (size_t i = 0; i < ship->origins.count; i++)
-            ship->origins.origins[i]->due = true;
+            ship->origins.origins[i]->due |= !ship->origins.origins[i]->reader->drained;
         ship->ship_us = now_us + settings->ship_interval_ms * US_PER_MS;
     }
     if (now_us >= ship->measure_us) {

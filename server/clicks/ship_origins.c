@@ -83,7 +83,7 @@ static void remove_at(struct ship_origins *origins, size_t at)
     free(origin);
     origins->count--;
     memmove(&origins->origins[at], &origins->origins[at + 1],
-            (origins->count - at) * sizeof *origins->origins);
+            (origins->count - at) * sizeof(void *));
 }
 
 static bool make_room(struct ship_origins *origins)
@@ -95,7 +95,7 @@ static bool make_room(struct ship_origins *origins)
         return false; /* the rest is found once some of these are gone */
     if (origins->count < origins->room)
         return true;
-    grown = realloc(origins->origins, room * sizeof *grown);
+    grown = realloc(origins->origins, room * sizeof(void *));
     if (!grown)
         return false;
     origins->origins = grown;
@@ -123,7 +123,7 @@ static bool add_origin(struct ship_origins *origins, uint64_t number)
     }
     origin->due = true;
     memmove(&origins->origins[at + 1], &origins->origins[at],
-            (origins->count - at) * sizeof *origins->origins);
+            (origins->count - at) * sizeof(void *));
     origins->origins[at] = origin;
     origins->count++;
     return true;

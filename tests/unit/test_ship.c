@@ -9,8 +9,11 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <dirent.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "server/clicks/event.h"
 #include "server/clicks/journal.h"
@@ -27,6 +30,7 @@ static struct redis *redis;
 static char data_dir[64];
 static pid_t ship;
 static struct settings settings;
+static rlim_t descriptors; /* that ship may have; 0: as many as we */
 
 static pid_t start_ship(void)
 {
@@ -39,6 +43,8 @@ static pid_t start_ship(void)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close_range(3, ~0u, 0); /* else it would hold the journals' locks, too */
         signal(SIGPIPE, SIG_IGN);
+        if (descriptors)
+            setrlimit(RLIMIT_NOFILE, &(struct rlimit){descriptors, descriptors});
         context.settings = settings;
         context.listen_fd = context.hooks_fd = -1;
         _exit(ship_run(&context));
@@ -603,6 +609,68 @@ static void what_begins_later_waits_for_recovery(void **state)
     journal_close(journal);
 }
 
+/* A port that nobody uses now. */
+static unsigned free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void over_tcp_with_password_and_database(void **state)
+{
+    struct journal *journal = open_journal(0, 1 << 20);
+    uint64_t origin = journal_origin(journal);
+    unsigned port = free_port();
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "CONFIG SET port %u", port);
+    assert_string_equal(call(command), "OK");
+    assert_string_equal(call("CONFIG SET requirepass pass@word"), "OK");
+    assert_string_equal(call("FLUSHALL"), "OK");
+    assert_string_equal(call("SELECT 3"), "OK");
+    assert_string_equal(call("SET kudos:{0}:ready 1"), "OK");
+    snprintf(settings.redis_url, sizeof settings.redis_url, "redis://:wrong@127.0.0.1:%u/3", port);
+    click(journal, 10);
+    ship = start_ship();
+    usleep(200000);
+    assert_int_equal(last_seq(origin), 0);
+    end_ship(SIGTERM);
+    snprintf(settings.redis_url, sizeof settings.redis_url, "redis://:pass%%40word@127.0.0.1:%u/3",
+             port);
+    ship = start_ship();
+    await(origin, 10);
+    journal_close(journal);
+}
+
+/* More dead journals than a process may have descriptors. */
+static void a_graveyard_costs_no_descriptors(void **state)
+{
+    enum { COUNT = 400 };
+    static uint64_t origins[COUNT];
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct journal *journal = open_journal(0, 1 << 20);
+
+        origins[i] = journal_origin(journal);
+        click(journal, 3);
+        journal_close(journal);
+    }
+    descriptors = 64;
+    ship = start_ship();
+    descriptors = 0;
+    for (unsigned i = 0; i < COUNT; i++)
+        await(origins[i], 3);
+}
+
 #define SHIP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -622,6 +690,8 @@ int main(int argc, char **argv)
         SHIP_TEST(stopping_ships_the_rest),
         SHIP_TEST(a_removed_journal_is_read_to_its_end),
         SHIP_TEST(what_begins_later_waits_for_recovery),
+        SHIP_TEST(over_tcp_with_password_and_database),
+        SHIP_TEST(a_graveyard_costs_no_descriptors),
     };
 
     signal(SIGPIPE, SIG_IGN);
