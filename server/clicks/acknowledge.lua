@@ -1,13 +1,16 @@
 -- Tells Redis what PostgreSQL has committed: takes out entries and raises `flushed`, in one step.
 --
 -- KEYS: flushed, bytes, events
--- ARGV: number of entries, then id, origin, first, last of each; then origin, watermark of each
+-- ARGV: number of entries, then id, origin, first, last of each and the origin's watermark; then
+--   origin and watermark of further origins
 -- Answer: how many entries were taken out.
 --
 -- An entry goes only if the one under that id still has that origin, first and last: Redis hands out
 -- a stream id again after it was emptied or rolled back, and a flusher that slept may come late.
--- `flushed` only rises, for the same reason. Entries go first: when memory is used up, Redis lets a
--- script go on once it has begun with something that frees memory.
+-- `flushed` only rises, for the same reason; and it is raised for every origin whose entry is named,
+-- whatever it was when the pass read it, or an entry could be gone and nothing tell that it was.
+-- Entries go first: when memory is used up, Redis lets a script go on once it has begun with
+-- something that frees memory.
 local function larger(a, b)
   if #a ~= #b then
     return #a > #b
@@ -15,10 +18,18 @@ local function larger(a, b)
   return a > b
 end
 
-local count = tonumber(ARGV[1])
+local reached = {}
+local function reach(origin, watermark)
+  if not reached[origin] or larger(watermark, reached[origin]) then
+    reached[origin] = watermark
+  end
+end
+
+local after = 5 * tonumber(ARGV[1]) + 1
 local deleted, bytes = 0, 0
-for i = 2, 4 * count + 1, 4 do
+for i = 2, after, 5 do
   local entry = redis.call('XRANGE', KEYS[3], ARGV[i], ARGV[i])[1]
+  reach(ARGV[i + 1], ARGV[i + 4])
   if entry then
     local field = {}
     for j = 1, #entry[2], 2 do
@@ -34,10 +45,13 @@ end
 if bytes > 0 then
   redis.call('DECRBY', KEYS[2], string.format('%.0f', bytes))
 end
-for i = 4 * count + 2, #ARGV, 2 do
-  local flushed = redis.call('HGET', KEYS[1], ARGV[i])
-  if not flushed or larger(ARGV[i + 1], flushed) then
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+for i = after + 1, #ARGV, 2 do
+  reach(ARGV[i], ARGV[i + 1])
+end
+for origin, watermark in pairs(reached) do
+  local flushed = redis.call('HGET', KEYS[1], origin)
+  if not flushed or larger(watermark, flushed) then
+    redis.call('HSET', KEYS[1], origin, watermark)
   end
 end
 return deleted

@@ -289,7 +289,8 @@ static void plan_entry(struct flush_batch *batch, const redisReply *entry)
     else
         take_entry(batch, index, entry, first, last);
     if (last <= batch->origins.list[index].reached)
-        *PUSH(batch->done, batch->done_count, batch->done_room) = entry;
+        *PUSH(batch->done, batch->done_count, batch->done_room) =
+            (struct flush_done){entry, (uint32_t)index};
 }
 
 /* Back to what was known before the entries were looked at. */

@@ -53,6 +53,12 @@ struct flush_refused {
     char reason[FLUSH_REFUSAL_MAX];
 };
 
+/* An entry that is at or below its origin's watermark after this pass. */
+struct flush_done {
+    const redisReply *entry;
+    uint32_t origin; /* index */
+};
+
 struct flush_batch {
     redisReply *reply; /* owned; payloads point into it */
     int64_t now_us;
@@ -69,7 +75,7 @@ struct flush_batch {
     size_t gap_count, gap_room;
     struct flush_refused *refused;
     size_t refused_count, refused_room;
-    const redisReply **done; /* entries that are at or below the watermark after this pass */
+    struct flush_done *done;
     size_t done_count, done_room;
     int64_t duplicates; /* events dropped */
     int64_t newest_us;  /* time of the newest click taken; 0: none */

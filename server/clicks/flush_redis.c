@@ -50,11 +50,11 @@ redisReply *flush_read(struct redis *redis, const struct flush_keys *keys,
     return redis_script(redis, read_lua, KEYS, (int)(FIXED + count), argv, NULL, error);
 }
 
-/* One call's arguments: strings that live elsewhere. */
+/* One call's arguments: strings that live elsewhere, and numbers. */
 struct arguments {
-    const char *argv[3 + 1 + 4 * ACKNOWLEDGE_ENTRIES + 2 * ACKNOWLEDGE_ORIGINS];
+    const char *argv[3 + 1 + 5 * ACKNOWLEDGE_ENTRIES + 2 * ACKNOWLEDGE_ORIGINS];
     int count;
-    char numbers[1 + 2 * ACKNOWLEDGE_ORIGINS][NUMBER_MAX];
+    char numbers[1 + ACKNOWLEDGE_ENTRIES + 2 * ACKNOWLEDGE_ORIGINS][NUMBER_MAX];
     size_t number_count;
 };
 
@@ -66,53 +66,36 @@ static void add_number(struct arguments *arguments, uint64_t value)
     arguments->argv[arguments->count++] = text;
 }
 
-static void add_watermark(struct arguments *arguments, struct flush_origin *origin)
+/* Each entry goes with its origin's watermark: no call may take out an entry without raising its
+ * origin, whatever `flushed` was when it was read. */
+static size_t add_entries(struct arguments *arguments, const struct flush_batch *batch, size_t from)
 {
-    add_number(arguments, origin->id);
-    add_number(arguments, origin->reached);
-    origin->flushed = origin->reached;
-}
+    size_t left = batch->done_count - from;
+    size_t until = from + (left < ACKNOWLEDGE_ENTRIES ? left : ACKNOWLEDGE_ENTRIES);
 
-/* Adds the entries from list index `from` on, and the watermark of each of their origins: also of
- * one that Redis seems to know, since Redis may have fallen back since it was read; an entry must
- * never go while `flushed` stays behind it. Returns where to go on. */
-static size_t add_entries(struct arguments *arguments, struct flush_batch *batch, size_t from)
-{
-    size_t left = batch->done_count - from, raised[ACKNOWLEDGE_ENTRIES], raised_count = 0;
-    size_t count = left < ACKNOWLEDGE_ENTRIES ? left : ACKNOWLEDGE_ENTRIES;
-
-    add_number(arguments, count);
-    for (size_t i = from; i < from + count; i++) {
-        const redisReply *origin = batch->done[i]->element[1];
-        uint64_t id;
-
+    add_number(arguments, until - from);
+    for (size_t i = from; i < until; i++) {
+        const struct flush_done *done = &batch->done[i];
         for (size_t part = 0; part < 4; part++) /* id, origin, first, last */
-            arguments->argv[arguments->count++] = batch->done[i]->element[part]->str;
-        if (flush_parse_number(origin->str, origin->len, &id)) {
-            size_t index = flush_origins_find(&batch->origins, id);
-
-            if (raised_count == 0 || raised[raised_count - 1] != index)
-                raised[raised_count++] = index;
-        }
+            arguments->argv[arguments->count++] = done->entry->element[part]->str;
+        add_number(arguments, batch->origins.list[done->origin].reached);
     }
-    static_assert(ACKNOWLEDGE_ENTRIES <= ACKNOWLEDGE_ORIGINS, "all of them fit");
-    for (size_t i = 0; i < raised_count; i++)
-        add_watermark(arguments, &batch->origins.list[raised[i]]);
-    return from + count;
+    return until;
 }
 
-/* Adds origins without entries of which Redis does not know how far they got, since an earlier
- * acknowledgement was lost, from list index `from` on; returns where to go on. */
-static size_t add_watermarks(struct arguments *arguments, struct flush_origins *origins,
+/* Adds origins of which Redis does not know how far they got, be it by this pass or by an earlier
+ * one whose acknowledgement was lost, from list index `from` on; returns where to go on. */
+static size_t add_watermarks(struct arguments *arguments, const struct flush_origins *origins,
                              size_t from)
 {
     size_t i = from;
 
     for (size_t added = 0; i < origins->count && added < ACKNOWLEDGE_ORIGINS; i++) {
-        struct flush_origin *origin = &origins->list[i];
+        const struct flush_origin *origin = &origins->list[i];
         if (origin->flushed >= origin->reached)
             continue;
-        add_watermark(arguments, origin);
+        add_number(arguments, origin->id);
+        add_number(arguments, origin->reached);
         added++;
     }
     return i;

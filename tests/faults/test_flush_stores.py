@@ -8,6 +8,7 @@ import pytest
 from support import process
 from support.feeder import Feeder
 from support.pgproxy import CommitProxy
+from support.service import ROOT
 from support.wait import holds_for, wait_until
 
 SETTINGS = {"flush_takeover_ms": 1000, "redis_timeout_ms": 500, "flush_batch_events": 1000}
@@ -359,3 +360,32 @@ def test_origin_that_waits_for_an_event_in_no_journal(stack):
     rows = stack.postgres.sql("select first_seq, last_seq, kind::text, count, reason from kudos.gaps")
     assert rows == [(101, 200, "declared", 100, "the disk was lost")]
     broken.assert_exactly_once()
+
+
+def test_acknowledge(stack):
+    """The script by itself: identity, `flushed` only rises, and rises with every entry named."""
+    feeder = Feeder(stack, batch=10).add(20).ship_all().wait_flushed()
+    stack.kudos.stop()
+    feeder.add(20).ship_all()
+    client, keys = feeder.redis(), feeder.keys()
+    with open(os.path.join(ROOT, "server/clicks/acknowledge.lua"), encoding="utf-8") as file:
+        script = client.register_script(file.read())
+    origin, other = str(feeder.origin), "5"
+
+    def acknowledge(*arguments):
+        deleted = script(keys=[keys[2], keys[4], keys[5]], args=arguments)
+        return deleted, {k.decode(): int(v) for k, v in client.hgetall(keys[2]).items()}
+    (first, _), (second, _) = client.xrange(keys[5])
+    size = int(client.get(keys[4]))
+    # Another batch under that id: it stays; what PostgreSQL has is told all the same.
+    assert acknowledge(2, first, origin, 21, 29, 29, first, other, 21, 30, 7) == (
+        0, {origin: 29, other: 7})
+    assert acknowledge(0, origin, 9, other, 100) == (0, {origin: 29, other: 100})
+    # Numbers, not text: 100 is more than 29.
+    assert acknowledge(1, "1-1", other, 1, 1, 99) == (0, {origin: 29, other: 100})
+    client.hdel(keys[2], origin)  # both stores fell back
+    assert acknowledge(1, first, origin, 21, 30, 30) == (1, {origin: 30, other: 100})
+    assert 0 < int(client.get(keys[4])) < size
+    assert acknowledge(2, first, origin, 21, 30, 30, second, origin, 31, 40, 40) == (
+        1, {origin: 40, other: 100})
+    assert client.xlen(keys[5]) == 0 and client.get(keys[4]) == b"0"
