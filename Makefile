@@ -102,7 +102,7 @@ test-flow: $(OUT)/kudos
 faults: $(OUT)/kudos $(OUT)/kudos-faults
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(TESTS) faults
 
-conformance: $(OUT)/kudos
+conformance: $(OUT)/kudos $(OUT)/unit/test_proxy_protocol $(OUT)/unit/test_structured
 	@test -n "$(CORPUS)" || { echo "use: make conformance CORPUS=FOLDER" >&2; exit 2; }
 	@CORPUS=$(abspath $(CORPUS)) $(TESTS) conformance
 
