@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "server/links/replica_format.h"
+#include "server/links/replica_memo.h"
 #include "server/metrics.h"
 #include "shared/clock.h"
 #include "shared/log.h"
@@ -33,6 +34,7 @@
 struct view {
     MDB_env *env;
     MDB_txn *txn;
+    struct replica_memo *memo;
     MDB_dbi databases[REPLICA_DATABASES];
     dev_t device;
     ino_t inode;
@@ -127,6 +129,7 @@ static void view_close(struct view *view)
         mdb_txn_abort(view->txn);
     if (view->env)
         mdb_env_close(view->env);
+    replica_memo_free(view->memo);
     free(view);
 }
 
@@ -209,7 +212,8 @@ static int view_open(const struct replica *replica, struct view **out)
 
         if (!view)
             return ENOMEM;
-        rc = resolve(replica, before);
+        view->memo = replica_memo_new();
+        rc = view->memo ? resolve(replica, before) : ENOMEM;
         if (rc == 0)
             rc = open_environment(view, before);
         if (rc == 0) {
@@ -276,8 +280,12 @@ static bool begin(struct view *view)
 {
     int rc = mdb_txn_renew(view->txn);
 
-    if (rc == MDB_MAP_RESIZED && (rc = mdb_env_set_mapsize(view->env, 0)) == 0)
-        rc = mdb_txn_renew(view->txn);
+    if (rc == MDB_MAP_RESIZED) {
+        replica_memo_clear(view->memo); /* the map may lie elsewhere now */
+        rc = mdb_env_set_mapsize(view->env, 0);
+        if (rc == 0)
+            rc = mdb_txn_renew(view->txn);
+    }
     if (rc != 0) {
         metrics->replica_errors_total++;
         return false;
@@ -383,12 +391,15 @@ bool replica_default_domain(struct replica *replica, struct domain *out)
     return true;
 }
 
-static bool find_by_key(struct view *view, const void *key, size_t length, struct link *out)
+static bool find_by_key(struct view *view, const struct link_key *key, struct link *out)
 {
     MDB_val value;
 
-    if (!get(view, REPLICA_LINKS, key, length, &value))
-        return false;
+    if (!replica_memo_find(view->memo, view->seen, key, &value)) {
+        if (!get(view, REPLICA_LINKS, key->bytes, key->length, &value))
+            return false;
+        replica_memo_keep(view->memo, view->seen, key, &value);
+    }
     if (link_decode(value.mv_data, value.mv_size, out))
         return true;
     report(view, "links", "malformed record");
@@ -402,17 +413,22 @@ bool replica_find_link(struct replica *replica, uint64_t domain, const char *slu
 
     if (!replica->reading || !link_key_make(domain, slug, length, &key))
         return false;
-    return find_by_key(replica->view, key.bytes, key.length, out);
+    return find_by_key(replica->view, &key, out);
 }
 
 bool replica_find_link_by_id(struct replica *replica, uint64_t id, struct link *out)
 {
     unsigned char key[8];
-    MDB_val link_key;
+    struct link_key link_key;
+    MDB_val value;
 
     if (!replica->reading)
         return false;
     id_key(id, key);
-    return get(replica->view, REPLICA_LINKS_BY_ID, key, sizeof key, &link_key) &&
-           find_by_key(replica->view, link_key.mv_data, link_key.mv_size, out) && out->id == id;
+    if (!get(replica->view, REPLICA_LINKS_BY_ID, key, sizeof key, &value) || value.mv_size <= 8 ||
+        value.mv_size > sizeof link_key.bytes)
+        return false;
+    link_key.length = value.mv_size;
+    memcpy(link_key.bytes, value.mv_data, value.mv_size);
+    return find_by_key(replica->view, &link_key, out) && out->id == id;
 }

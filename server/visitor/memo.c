@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIX 0x9fb21c651e98df25u
-
 struct entry {
     uint32_t check;  /* bits of the hash that do not choose the place */
     uint32_t length; /* of the key; 0: empty */
@@ -36,6 +34,12 @@ void memo_free(struct memo *memo)
     free(memo);
 }
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9fb21c651e98df25u;
+    return hash ^ hash >> 32;
+}
+
 /* Not against an attacker, who can only make us forget. Eight bytes a step; the last step overlaps
  * the one before. */
 static uint64_t hash_text(uint64_t hash, struct text text)
@@ -46,16 +50,14 @@ static uint64_t hash_text(uint64_t hash, struct text text)
     hash += text.length;
     for (i = 0; i + 8 < text.length; i += 8) {
         memcpy(&word, text.bytes + i, 8);
-        hash = (hash ^ word) * MIX;
-        hash ^= hash >> 32;
+        hash = mix(hash, word);
     }
     word = 0;
     if (text.length >= 8)
         memcpy(&word, text.bytes + text.length - 8, 8);
     else if (text.length > 0)
         memcpy(&word, text.bytes, text.length);
-    hash = (hash ^ word) * MIX;
-    return hash ^ hash >> 29;
+    return mix(hash, word);
 }
 
 struct memo_key memo_key(const struct text *texts, unsigned count)
@@ -66,6 +68,7 @@ struct memo_key memo_key(const struct text *texts, unsigned count)
         key.length += texts[i].length + 1;
         key.hash = hash_text(key.hash, texts[i]);
     }
+    key.hash = mix(key.hash, 0); /* once more: the last characters are in the highest bits */
     return key;
 }
 
