@@ -14,7 +14,7 @@ ROUNDS    ?= 200
 SEED      ?=
 SECONDS   ?= 30
 CORPUS    ?=
-TESTS      = OUT=$(OUT) KUDOS_OUT=$(OUT) $(PYTHON) tests/run
+TESTS      = OUT=$(OUT) $(PYTHON) tests/run
 
 VERSION   := $(shell cat VERSION)
 LIBRARIES := libevent_core libevent_extra hiredis libmaxminddb lmdb jansson libconfuse libsodium zlib libpq \
@@ -101,6 +101,12 @@ test-flow: $(OUT)/kudos
 # ROUNDS: kills of the random run; SEED repeats one.
 faults: $(OUT)/kudos $(OUT)/kudos-faults
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(TESTS) faults
+
+# Unit and flow tests of the product built with SANITIZER. Leaks count too.
+.PHONY: sanitized
+sanitized: $(OUT)/kudos $(UNIT)
+	@test -n "$(SANITIZER)" || { echo "use: make SANITIZER=address,undefined sanitized" >&2; exit 2; }
+	@KUDOS_SANITIZED=1 KUDOS_BIN=$(abspath $(OUT)/kudos) $(TESTS) unit flow
 
 conformance: $(OUT)/kudos $(OUT)/unit/test_proxy_protocol $(OUT)/unit/test_structured
 	@test -n "$(CORPUS)" || { echo "use: make conformance CORPUS=FOLDER" >&2; exit 2; }

@@ -23,6 +23,9 @@ from .session import remove, session
 from .stores import Postgres, Redis
 from .wait import wait_until
 
+# The binary has sanitizers in it (make SANITIZER=… sanitized).
+SANITIZED = bool(os.environ.get("KUDOS_SANITIZED"))
+COMPLAINT = r"ERROR: \w+Sanitizer|SUMMARY: \w+Sanitizer|runtime error: |Assertion .* failed"
 LIVE = []  # stacks that run now; conftest shows their logs when a test fails
 
 
@@ -63,17 +66,20 @@ class Stack:
         return self
 
     def close(self):
-        """Kills everything that is left and removes the folder."""
+        """Kills everything that is left and removes the folder. Fails if a service complained of
+        itself: an assertion, or a sanitizer."""
         if self in LIVE:
             LIVE.remove(self)
         for service in self.services:
+            if SANITIZED and service.pid:
+                service.stop()  # leaks are looked for at exit
             service.kill()
         for store in (self.redis, self.postgres):
-            for pid in store.pids()[1:]:
-                store.wake()
-                break
             store.kill()
-        remove(self.folder)
+        complaints = [line for service in self.services for line in service.logged(COMPLAINT)]
+        if not complaints:
+            remove(self.folder)
+        assert not complaints, "\n".join([f"logs are in {self.folder}"] + complaints[:20])
 
     def logs(self):
         """[(title, text)] of everything that logs."""
