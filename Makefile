@@ -106,7 +106,7 @@ faults: $(OUT)/kudos $(OUT)/kudos-faults
 .PHONY: sanitized
 sanitized: $(OUT)/kudos $(UNIT)
 	@test -n "$(SANITIZER)" || { echo "use: make SANITIZER=address,undefined sanitized" >&2; exit 2; }
-	@KUDOS_SANITIZED=1 KUDOS_BIN=$(abspath $(OUT)/kudos) $(TESTS) unit flow
+	@KUDOS_TEST_SANITIZED=1 KUDOS_BIN=$(abspath $(OUT)/kudos) $(TESTS) unit flow
 
 conformance: $(OUT)/kudos $(OUT)/unit/test_proxy_protocol $(OUT)/unit/test_structured
 	@test -n "$(CORPUS)" || { echo "use: make conformance CORPUS=FOLDER" >&2; exit 2; }

@@ -44,7 +44,7 @@ class _Service(Service):
         self.settings = settings
         self.port = urllib.parse.urlsplit("//" + settings["listen"]).port
         self.admin_port = urllib.parse.urlsplit("//" + settings["admin_listen"]).port
-        self._pid = int(settings.pop("pid", 0)) or None
+        self._pid = int(settings.pop("test_pid", 0)) or None
 
     @property
     def pid(self):

@@ -59,6 +59,9 @@ class Service:
         kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         named = {f"KUDOS_{name.upper()}": str(value) for name, value in self.settings.items()
                  if value is not None}
+        if os.environ.get("KUDOS_TEST_SANITIZED"):
+            kept.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/support/leaks.txt"
+                            ":print_suppressions=0")
         return {**kept, **named, **{name: str(value) for name, value in self.env.items()}}
 
     @property

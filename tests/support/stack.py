@@ -24,7 +24,7 @@ from .stores import Postgres, Redis
 from .wait import wait_until
 
 # The binary has sanitizers in it (make SANITIZER=… sanitized).
-SANITIZED = bool(os.environ.get("KUDOS_SANITIZED"))
+SANITIZED = bool(os.environ.get("KUDOS_TEST_SANITIZED"))
 COMPLAINT = r"ERROR: \w+Sanitizer|SUMMARY: \w+Sanitizer|runtime error: |Assertion .* failed"
 LIVE = []  # stacks that run now; conftest shows their logs when a test fails
 
