@@ -242,16 +242,31 @@ bool source_copy(struct source *source, const char *sql, source_on_row *on_row, 
            finish_query(source, NULL, error);
 }
 
+/* Takes in what was announced; true if there was something. */
+static bool take_announcements(struct source *source)
+{
+    PGnotify *notification;
+    bool any = false;
+
+    while ((notification = PQnotifies(source->connection))) {
+        PQfreemem(notification);
+        any = true;
+    }
+    return any;
+}
+
 bool source_wait(struct source *source, int64_t ms, struct error *error)
 {
     PGconn *connection = source->connection;
-    PGnotify *notification;
 
+    /* What was announced during the last poll came in with its answers: poll() would not tell, and
+     * the poll may have been too early to see it. */
+    if (take_announcements(source))
+        ms = 0;
     if (!obey(source, role_sleep(ms, PQsocket(connection)), error))
         return false;
     if (!PQconsumeInput(connection) || PQstatus(connection) != CONNECTION_OK)
         return postgres_failed(connection, NULL, error);
-    while ((notification = PQnotifies(connection)))
-        PQfreemem(notification);
+    (void)take_announcements(source);
     return true;
 }

@@ -191,15 +191,17 @@ def test_rows_are_never_deleted(stack):
 
 
 def test_announced_change_does_not_wait_for_the_poll(make_stack):
+    """Not one of many: an announcement that arrives while sync is busy counts too."""
     stack = make_stack(settings={"sync_poll_ms": 60000}).start()
-    stack.add_link(live=False)
-    assert head(stack.kudos, "unannounced")[0] == 404
-    start = time.monotonic()
-    stack.postgres.sql("notify kudos_links")
-    wait_for(stack.kudos, stack.add_link(live=False, slug="announced"), (404, None))
-    stack.postgres.sql("notify kudos_links")
-    wait_for(stack.kudos, "announced", (302, "https://example.com/"), timeout=5)
-    assert time.monotonic() - start < 10
+    connection = stack.postgres.connect()
+    with connection.cursor() as cursor:
+        for number in range(300):
+            insert(cursor, f"announced{number}")
+            cursor.execute("notify kudos_links")
+            if number % 3 == 0:
+                wait_for(stack.kudos, f"announced{number}", (302, "https://example.com/"))
+    connection.close()
+    wait_for(stack.kudos, "announced299", (302, "https://example.com/"))
 
 
 def test_file_swap_and_removed_replica(make_stack):
