@@ -72,11 +72,19 @@ $(OUT)/faults/%.o: %.c Makefile VERSION
 EMBEDDERS := $(shell grep -lw EMBED $(SOURCES) /dev/null)
 $(EMBEDDERS:%.c=$(OUT)/obj/%.o) $(EMBEDDERS:%.c=$(OUT)/faults/%.o): $(DATA)
 
-$(OUT)/unit/%: tests/unit/%.c $(LIBRARY:%.c=$(OUT)/obj/%.o)
+# For tests and benchmarks: each links only what it needs.
+%/libkudos.a:
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(OUT)/libkudos.a: $(LIBRARY:%.c=$(OUT)/obj/%.o)
+build/fuzz/libkudos.a: $(LIBRARY:%.c=build/fuzz/obj/%.o)
+
+$(OUT)/unit/%: tests/unit/%.c $(OUT)/libkudos.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -o $@ $< \
-	    $(filter %.o,$^) $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
+	    $(OUT)/libkudos.a $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
 
 # Everything from a bare machine. These call make again, since what they install decides how.
 .PHONY: run test
@@ -122,10 +130,10 @@ bench-visitor: $(OUT)/bench_visitor
 	@test -n "$(CORPUS)" || { echo "use: make bench-visitor CORPUS=FOLDER" >&2; exit 2; }
 	@$< $(abspath $(CORPUS)) $(wildcard $(abspath $(CORPUS))/mmdb/GeoLite2-City-Test.mmdb)
 
-$(OUT)/bench_visitor: tests/bench/bench_visitor.c $(LIBRARY:%.c=$(OUT)/obj/%.o)
+$(OUT)/bench_visitor: tests/bench/bench_visitor.c $(OUT)/libkudos.a
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) $(PKG_LIBS) -lm
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(OUT)/libkudos.a $(PKG_LIBS) -lm
 
 # Each fuzz target for SECONDS, from the regressions in tests/fuzz/NAME/ and what earlier runs found.
 .PHONY: fuzz $(FUZZ)
@@ -146,7 +154,7 @@ build/fuzz/obj/%.o: %.c Makefile VERSION
 
 $(EMBEDDERS:%.c=build/fuzz/obj/%.o): $(DATA)
 
-build/fuzz/%: tests/fuzz/%.c $(LIBRARY:%.c=build/fuzz/obj/%.o)
+build/fuzz/%: tests/fuzz/%.c build/fuzz/libkudos.a
 	$(call say,LINK)
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm
 
