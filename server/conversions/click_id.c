@@ -29,8 +29,6 @@ static_assert(SIGNED_BYTES + crypto_shorthash_siphashx24_BYTES == RAW_BYTES, "12
 static_assert(crypto_shorthash_siphashx24_KEYBYTES == CLICK_ID_SECRET_BYTES, "128-bit key");
 static_assert(RAW_BYTES / 3 * 4 == CLICK_ID_LENGTH, "base64 without padding");
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 static void put64(unsigned char *at, uint64_t value)
 {
     value = htobe64(value);
@@ -52,15 +50,41 @@ static void sign(const unsigned char raw[SIGNED_BYTES], const unsigned char *sec
     (void)crypto_shorthash_siphashx24(out, raw, SIGNED_BYTES, secret);
 }
 
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* In each of the 8 bytes, 1 if it is at least `limit` (all are below 64). */
+static inline uint64_t at_least(uint64_t digits, unsigned limit)
+{
+    return (digits + EACH(128u - limit)) >> 7 & EACH(1u);
+}
+
+/* 48 bits as 8 characters, all at once: the digits are spread over the bytes of a word, and what is
+ * to be added to each (A-Z, a-z, 0-9, '-' and '_' are five ranges) is put together by comparing. */
+static void encode_group(uint64_t bits, char out[8])
+{
+    uint64_t digits = bits, add;
+
+    digits = (digits & 0x0000ffffff000000u) << 8 | (digits & 0x0000000000ffffffu);
+    digits = (digits & 0x00fff00000fff000u) << 4 | (digits & 0x00000fff00000fffu);
+    digits = (digits & 0x0fc00fc00fc00fc0u) << 2 | (digits & 0x003f003f003f003fu);
+    add = EACH('A') ^ at_least(digits, 26) * ('A' ^ ('a' - 26)) ^
+          at_least(digits, 52) * (('a' - 26) ^ (unsigned char)('0' - 52)) ^
+          at_least(digits, 62) * ((unsigned char)('0' - 52) ^ (unsigned char)('-' - 62)) ^
+          at_least(digits, 63) * ((unsigned char)('-' - 62) ^ ('_' - 63));
+    /* byte by byte modulo 256: the top bits are added without carry */
+    digits = htobe64((digits + (add & EACH(0x7fu))) ^ (add & EACH(0x80u)));
+    memcpy(out, &digits, 8);
+}
+
 static void encode_base64(const unsigned char raw[RAW_BYTES], char out[CLICK_ID_LENGTH])
 {
-    for (size_t i = 0; i < RAW_BYTES; i += 3, out += 4) {
-        uint32_t bits = (uint32_t)raw[i] << 16 | (uint32_t)raw[i + 1] << 8 | raw[i + 2];
+    for (size_t i = 0; i < RAW_BYTES; i += 6, out += 8) {
+        uint32_t high;
+        uint16_t low;
 
-        out[0] = alphabet[bits >> 18];
-        out[1] = alphabet[bits >> 12 & 63];
-        out[2] = alphabet[bits >> 6 & 63];
-        out[3] = alphabet[bits & 63];
+        memcpy(&high, raw + i, sizeof high);
+        memcpy(&low, raw + i + 4, sizeof low);
+        encode_group((uint64_t)be32toh(high) << 16 | be16toh(low), out);
     }
 }
 

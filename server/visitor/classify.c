@@ -20,13 +20,20 @@
 
 struct classifier {
     struct lists *lists;
-    struct memo *agents; /* struct agent by user agent and hints */
+    struct memo *agents;  /* struct agent by user agent and hints */
+    struct memo *senders; /* struct sender by referrer */
     struct referrers *referrers;
     struct geo *geo;
     struct networks untracked;
     struct datacenters datacenters;
     char own_host[256]; /* of base_url */
     int64_t maintained_us;
+};
+
+/* What is remembered of a referrer: where in it its host stands, and whose that is. */
+struct sender {
+    struct origin origin;
+    uint16_t at, length;
 };
 
 /* ---- settings ---------------------------------------------------------------------------------- */
@@ -117,6 +124,8 @@ struct classifier *classifier_open(const struct settings *settings, struct error
     assert(classifier);
     classifier->agents = memo_new(sizeof(struct agent));
     assert(classifier->agents);
+    classifier->senders = memo_new(sizeof(struct sender));
+    assert(classifier->senders);
     classifier->referrers = referrers_open(error);
     classifier->geo = geo_new();
     if (!classifier->referrers || !classifier->geo) {
@@ -134,6 +143,7 @@ void classifier_close(struct classifier *classifier)
     if (!classifier)
         return;
     memo_free(classifier->agents);
+    memo_free(classifier->senders);
     lists_close(classifier->lists);
     referrers_close(classifier->referrers);
     geo_free(classifier->geo);
@@ -166,19 +176,43 @@ static bool is_own(const struct classifier *classifier, struct text host, struct
            text_equals_nocase(host, classifier->own_host);
 }
 
+/* The host of a referrer, and whose it is if it is not ours. */
+static struct text read_sender(const struct classifier *classifier, struct text referrer,
+                               struct classify_scratch *scratch, struct origin *origin)
+{
+    struct memo_key key = memo_key(&referrer, 1);
+    struct sender sender;
+    struct text host;
+    const char *at;
+
+    if (memo_find(classifier->senders, &key, &sender)) {
+        *origin = sender.origin;
+        return (struct text){referrer.bytes + sender.at, sender.length};
+    }
+    host = referrer_host(referrer, scratch->referrer_host);
+    *origin = host.length ? referrer_origin(classifier->referrers, host)
+                          : (struct origin){MEDIUM_DIRECT, CLASS_UNKNOWN};
+    at = host.length ? memmem(referrer.bytes, referrer.length, host.bytes, host.length) : NULL;
+    if (at && key.length <= MEMO_KEY_MAX) { /* it was in lower case already */
+        sender = (struct sender){*origin, (uint16_t)(at - referrer.bytes), (uint16_t)host.length};
+        memo_keep(classifier->senders, &key, &sender);
+    }
+    return host;
+}
+
 /* An app's browser without a referrer comes from its app. */
 static void read_origin(const struct classifier *classifier, const struct visitor_request *request,
                         struct classify_scratch *scratch, struct click *out)
 {
-    struct text host = referrer_host(request->referrer, scratch->referrer_host);
     struct origin origin = {MEDIUM_DIRECT, CLASS_UNKNOWN};
+    struct text host = {NULL, 0};
 
+    if (request->referrer.length)
+        host = read_sender(classifier, request->referrer, scratch, &origin);
     out->referrer_host = host;
     if (host.length && is_own(classifier, host, request->host))
-        origin.medium = MEDIUM_INTERNAL;
-    else if (host.length)
-        origin = referrer_origin(classifier->referrers, host);
-    else if (out->app != CLASS_UNKNOWN)
+        origin = (struct origin){MEDIUM_INTERNAL, CLASS_UNKNOWN};
+    else if (!host.length && out->app != CLASS_UNKNOWN)
         origin = (struct origin){referrer_medium_of(classifier->referrers, out->app), out->app};
     out->medium = origin.medium;
     out->platform = origin.platform;
