@@ -20,13 +20,15 @@
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MOST_MS  5000
+#define READ_ONLY        "25006"
 #define STOP_TRIES       3 /* failures in a row, once told to stop, before it leaves */
 
 struct loop {
     struct role_context *context;
     struct flusher flusher;
     int64_t days_due_us;
-    int failures; /* in a row */
+    int failures;      /* in a row */
+    struct error told; /* the last failure that was logged */
 };
 
 /* Time limits of the session: what ends this process' transaction when it freezes. */
@@ -96,7 +98,9 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
         result = flush_pass(&loop->flusher, error);
     else
         error_set(error, "connection to PostgreSQL lost");
-    if (PQstatus(loop->flusher.postgres) != CONNECTION_OK)
+    /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
+    if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
+        (result == FLUSH_PASS_FAILED && strcmp(postgres_sqlstate(), READ_ONLY) == 0))
         disconnect_postgres(&loop->flusher);
     return result;
 }
