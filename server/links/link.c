@@ -1,11 +1,13 @@
-/* The link record, see link.h. A record is one packed little-endian header and three texts behind
- * it: slug, destination, fallback. It is written by sync and read by redirect and admin on the same
+/* The link record, see link.h. A record is one packed little-endian header and its texts behind
+ * it, in the order of struct link. It is written by sync and read by redirect and admin on the same
  * machine; a record that does not add up decodes to nothing, so that a damaged replica gives misses
  * and never a read past its end. */
 #include "server/links/link.h"
 
 #include <assert.h>
 #include <string.h>
+
+#define TEXT_COUNT 7
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are copied as they are");
 
@@ -23,21 +25,28 @@ struct header {
     int64_t starts_at_us;
     int64_t expires_at_us;
     uint32_t fragment_offset;
-    uint16_t slug_length;
-    uint16_t destination_length;
-    uint16_t fallback_length;
+    uint16_t lengths[TEXT_COUNT];
     uint16_t reserved[3];
 };
 
-static_assert(sizeof(struct header) == 88, "the header has no hidden padding");
-static_assert(sizeof(struct header) + LINK_SLUG_MAX + 2 * LINK_DESTINATION_MAX <= LINK_RECORD_MAX,
+static const size_t maxima[TEXT_COUNT] = {
+    LINK_SLUG_MAX, LINK_DESTINATION_MAX, LINK_DESTINATION_MAX, LINK_RULES_MAX,
+    LINK_NAME_MAX, LINK_NAME_MAX,        LINK_PROFILE_MAX};
+
+static_assert(sizeof(struct header) == 96, "the header has no hidden padding");
+static_assert(sizeof(struct header) + LINK_SLUG_MAX + 2 * LINK_DESTINATION_MAX + LINK_RULES_MAX +
+                      2 * LINK_NAME_MAX + LINK_PROFILE_MAX <=
+                  LINK_RECORD_MAX,
               "every link fits");
 
-static unsigned char *put_text(unsigned char *out, struct text text)
+/* The texts in the order of the record. */
+static void texts_of(struct link *link, struct text *out[TEXT_COUNT])
 {
-    if (text.length > 0)
-        memcpy(out, text.bytes, text.length);
-    return out + text.length;
+    struct text *texts[TEXT_COUNT] = {
+        &link->slug,          &link->destination,     &link->fallback,      &link->rules,
+        &link->campaign_name, &link->influencer_name, &link->influencer_url};
+
+    memcpy(out, texts, sizeof texts);
 }
 
 size_t link_encode(const struct link *link, unsigned char out[LINK_RECORD_MAX])
@@ -56,46 +65,34 @@ size_t link_encode(const struct link *link, unsigned char out[LINK_RECORD_MAX])
         .starts_at_us = link->starts_at_us,
         .expires_at_us = link->expires_at_us,
         .fragment_offset = link->fragment_offset,
-        .slug_length = (uint16_t)link->slug.length,
-        .destination_length = (uint16_t)link->destination.length,
-        .fallback_length = (uint16_t)link->fallback.length,
     };
-    unsigned char *end = out + sizeof header;
+    struct link copy = *link;
+    struct text *texts[TEXT_COUNT];
+    size_t length = sizeof header;
 
-    assert(link->slug.length <= LINK_SLUG_MAX);
-    assert(link->destination.length <= LINK_DESTINATION_MAX);
-    assert(link->fallback.length <= LINK_DESTINATION_MAX);
     assert(link->fragment_offset <= link->destination.length);
+    texts_of(&copy, texts);
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        assert(texts[i]->length <= maxima[i]);
+        header.lengths[i] = (uint16_t)texts[i]->length;
+        if (texts[i]->length > 0)
+            memcpy(out + length, texts[i]->bytes, texts[i]->length);
+        length += texts[i]->length;
+    }
     memcpy(out, &header, sizeof header);
-    end = put_text(end, link->slug);
-    end = put_text(end, link->destination);
-    end = put_text(end, link->fallback);
-    return (size_t)(end - out);
-}
-
-static struct text take_text(const unsigned char **from, size_t length)
-{
-    struct text text = {(const char *)*from, length};
-
-    *from += length;
-    return text;
+    return length;
 }
 
 bool link_decode(const unsigned char *bytes, size_t length, struct link *out)
 {
     struct header header;
-    const unsigned char *texts = bytes + sizeof header;
+    struct text *texts[TEXT_COUNT];
+    size_t at = sizeof header;
 
     if (length < sizeof header)
         return false;
     memcpy(&header, bytes, sizeof header);
-    if (header.version != LINK_RECORD_VERSION || header.state > LINK_ARCHIVED ||
-        header.slug_length > LINK_SLUG_MAX || header.destination_length > LINK_DESTINATION_MAX ||
-        header.fallback_length > LINK_DESTINATION_MAX ||
-        header.fragment_offset > header.destination_length)
-        return false;
-    if (length !=
-        sizeof header + header.slug_length + header.destination_length + header.fallback_length)
+    if (header.version != LINK_RECORD_VERSION || header.state > LINK_ARCHIVED)
         return false;
     *out = (struct link){
         .id = header.id,
@@ -111,9 +108,12 @@ bool link_decode(const unsigned char *bytes, size_t length, struct link *out)
         .redirect_status = header.redirect_status,
         .state = header.state,
     };
-    out->slug = take_text(&texts, header.slug_length);
-    out->destination = take_text(&texts, header.destination_length);
-    out->fallback = take_text(&texts, header.fallback_length);
-    assert(texts == bytes + length);
-    return true;
+    texts_of(out, texts);
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        if (header.lengths[i] > maxima[i] || header.lengths[i] > length - at)
+            return false;
+        *texts[i] = (struct text){(const char *)bytes + at, header.lengths[i]};
+        at += header.lengths[i];
+    }
+    return at == length && out->fragment_offset <= out->destination.length;
 }

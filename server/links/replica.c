@@ -91,17 +91,14 @@ static bool has_meta(struct view *view, const char *name)
 
 static bool get_domain(struct view *view, const void *host, size_t length, struct domain *out)
 {
-    struct domain_record record;
     MDB_val value;
 
-    if (!get(view, REPLICA_DOMAINS, host, length, &value) || value.mv_size != sizeof record)
+    if (!get(view, REPLICA_DOMAINS, host, length, &value))
         return false;
-    memcpy(&record, value.mv_data, sizeof record);
-    *out = (struct domain){.id = record.id,
-                           .workspace = record.workspace,
-                           .case_sensitive = record.case_sensitive,
-                           .is_default = record.is_default};
-    return true;
+    if (domain_decode(value.mv_data, value.mv_size, out))
+        return true;
+    report(view, "domains", "malformed record");
+    return false;
 }
 
 /* Domains are few and the default is needed often: found by going through them once per change. */
@@ -388,6 +385,19 @@ bool replica_default_domain(struct replica *replica, struct domain *out)
     if (!replica->reading || !replica->view->has_default)
         return false;
     *out = replica->view->default_domain;
+    return true;
+}
+
+bool replica_salt(struct replica *replica, int64_t day, unsigned char out[REPLICA_SALT_BYTES])
+{
+    unsigned char key[8];
+    MDB_val value;
+
+    id_key((uint64_t)day, key);
+    if (!replica->reading || !get(replica->view, REPLICA_SALTS, key, sizeof key, &value) ||
+        value.mv_size != REPLICA_SALT_BYTES)
+        return false;
+    memcpy(out, value.mv_data, REPLICA_SALT_BYTES);
     return true;
 }
 

@@ -13,6 +13,8 @@
 #include "server/links/link.h"
 #include "shared/error.h"
 
+#define REPLICA_SALT_BYTES 16
+
 struct replica;
 
 /* Opens <data_dir>/replica for reading. Succeeds while there is no replica yet (everything is a
@@ -44,6 +46,11 @@ bool replica_default_domain(struct replica *replica, struct domain *out) MUST_CH
  * domain is case_sensitive). */
 bool replica_find_link(struct replica *replica, uint64_t domain, const char *slug, size_t length,
                        struct link *out) MUST_CHECK;
+
+/* The salt of visitor values of a day (UTC days since 1970); false: none is known (yet, or any more),
+ * and no visitor value can be made. */
+bool replica_salt(struct replica *replica, int64_t day,
+                  unsigned char out[REPLICA_SALT_BYTES]) MUST_CHECK;
 
 /* The link with an id. */
 bool replica_find_link_by_id(struct replica *replica, uint64_t id, struct link *out) MUST_CHECK;

@@ -14,8 +14,9 @@
  *   meta           fixed names, below
  *   links          link key                   → link record (link.h)
  *   links_by_id    link id, big-endian        → link key
- *   domains        host                       → struct domain_record
+ *   domains        host                       → domain record (domain.h)
  *   domains_by_id  domain id, big-endian      → host
+ *   salts          day, big-endian            → 16 random bytes
  * A link key is the domain id, big-endian, and the slug key, so that the order of keys is the order
  * of (domain_id, slug_key) in PostgreSQL and a snapshot can be appended. */
 #include <endian.h>
@@ -32,7 +33,7 @@
 #define REPLICA_READERS_MAX 1024 /* slots of the reader table; redirect and admin use one each */
 
 /* The layout of the environment and of a record: a replica with another number is rebuilt. */
-#define REPLICA_VERSION (UINT32_C(1) << 16 | LINK_RECORD_VERSION)
+#define REPLICA_VERSION (UINT32_C(2) << 16 | LINK_RECORD_VERSION)
 
 #define META_VERSION  "version"  /* uint32_t: REPLICA_VERSION */
 #define META_COMPLETE "complete" /* present once the snapshot is whole */
@@ -46,25 +47,18 @@ enum replica_database {
     REPLICA_LINKS_BY_ID,
     REPLICA_DOMAINS,
     REPLICA_DOMAINS_BY_ID,
+    REPLICA_SALTS,
     REPLICA_DATABASES
 };
 
 static const char *const replica_database_names[REPLICA_DATABASES] = {
-    "meta", "links", "links_by_id", "domains", "domains_by_id"};
+    "meta", "links", "links_by_id", "domains", "domains_by_id", "salts"};
 
 #define LINK_KEY_MAX (8 + LINK_SLUG_MAX)
 
 struct link_key {
     size_t length;
     unsigned char bytes[LINK_KEY_MAX];
-};
-
-struct domain_record {
-    uint64_t id;
-    uint64_t workspace;
-    uint8_t case_sensitive;
-    uint8_t is_default;
-    uint8_t reserved[6];
 };
 
 /* Writes an id as it is used in keys. */

@@ -123,12 +123,9 @@ static uint64_t id_of_link(const MDB_val *value)
 
 static uint64_t id_of_domain(const MDB_val *value)
 {
-    struct domain_record record;
+    struct domain domain;
 
-    if (value->mv_size != sizeof record)
-        return 0;
-    memcpy(&record, value->mv_data, sizeof record);
-    return record.id;
+    return domain_decode(value->mv_data, value->mv_size, &domain) ? domain.id : 0;
 }
 
 const struct replica_table replica_links = {REPLICA_LINKS, REPLICA_LINKS_BY_ID, id_of_link};
@@ -234,6 +231,26 @@ int store_next_id(struct replica_store *store, const struct replica_table *table
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     if (rc == 0)
         *id = id_of_key(key.mv_data);
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int store_remove_before(struct replica_store *store, enum replica_database database, uint64_t id,
+                        int64_t *changes)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(store->txn, store->databases[database], &cursor);
+
+    if (rc != 0)
+        return rc;
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0 &&
+           (key.mv_size != 8 || id_of_key(key.mv_data) < id)) {
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc != 0)
+            break;
+        ++*changes;
+    }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
 }

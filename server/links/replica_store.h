@@ -54,3 +54,7 @@ int store_remove_row(struct replica_store *store, const struct replica_table *ta
 /* The smallest id above `after`; 0: none. */
 int store_next_id(struct replica_store *store, const struct replica_table *table, uint64_t after,
                   uint64_t *id);
+
+/* Removes what a database with ids as keys holds below `id`. */
+int store_remove_before(struct replica_store *store, enum replica_database database, uint64_t id,
+                        int64_t *changes);

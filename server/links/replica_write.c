@@ -221,14 +221,6 @@ int64_t replica_writer_links(const struct replica_writer *writer)
     return (int64_t)stat.ms_entries;
 }
 
-static struct domain_record domain_record(const struct domain *domain)
-{
-    return (struct domain_record){.id = domain->id,
-                                  .workspace = domain->workspace,
-                                  .case_sensitive = domain->case_sensitive,
-                                  .is_default = domain->is_default};
-}
-
 /* Change --------------------------------------------------------------------------------------- */
 
 bool replica_change_begin(struct replica_writer *writer, struct error *error)
@@ -263,14 +255,14 @@ bool replica_remove_link(struct replica_writer *writer, uint64_t id, int64_t *ch
 }
 
 bool replica_put_domain(struct replica_writer *writer, const struct domain *domain,
-                        struct text host, int64_t *changes, struct error *error)
+                        int64_t *changes, struct error *error)
 {
-    struct domain_record record = domain_record(domain);
+    unsigned char record[DOMAIN_RECORD_MAX];
     int rc;
 
-    assert(host.length > 0 && host.length <= LINK_HOST_MAX);
-    rc = store_put_row(&writer->served, &replica_domains, domain->id, host.bytes, host.length,
-                       &record, sizeof record, changes);
+    assert(domain->host.length > 0);
+    rc = store_put_row(&writer->served, &replica_domains, domain->id, domain->host.bytes,
+                       domain->host.length, record, domain_encode(domain, record), changes);
     return rc == 0 || fail(writer, "storing a domain", rc, error);
 }
 
@@ -280,6 +272,34 @@ bool replica_remove_domain(struct replica_writer *writer, uint64_t id, int64_t *
     int rc = store_remove_row(&writer->served, &replica_domains, id, changes);
 
     return rc == 0 || fail(writer, "removing a domain", rc, error);
+}
+
+bool replica_put_salt(struct replica_writer *writer, int64_t day,
+                      const unsigned char salt[REPLICA_SALT_BYTES], int64_t *changes,
+                      struct error *error)
+{
+    struct replica_store *store = &writer->served;
+    unsigned char key[8];
+    MDB_val there;
+    int rc;
+
+    id_key((uint64_t)day, key);
+    rc = store_get(store, REPLICA_SALTS, key, sizeof key, &there);
+    if (rc == 0 && there.mv_size == REPLICA_SALT_BYTES &&
+        memcmp(there.mv_data, salt, REPLICA_SALT_BYTES) == 0)
+        return true;
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        rc = store_put(store, REPLICA_SALTS, key, sizeof key, salt, REPLICA_SALT_BYTES, 0);
+    *changes += rc == 0;
+    return rc == 0 || fail(writer, "storing a salt", rc, error);
+}
+
+bool replica_remove_salts(struct replica_writer *writer, int64_t before, int64_t *changes,
+                          struct error *error)
+{
+    int rc = store_remove_before(&writer->served, REPLICA_SALTS, (uint64_t)before, changes);
+
+    return rc == 0 || fail(writer, "removing salts", rc, error);
 }
 
 bool replica_next_link(struct replica_writer *writer, uint64_t after, uint64_t *id,
@@ -405,16 +425,27 @@ bool replica_build_link_id(struct replica_writer *writer, uint64_t id, uint64_t 
 }
 
 bool replica_build_domain(struct replica_writer *writer, const struct domain *domain,
-                          struct text host, struct error *error)
+                          struct error *error)
 {
-    struct domain_record record = domain_record(domain);
+    unsigned char record[DOMAIN_RECORD_MAX];
     unsigned char id_bytes[8];
+    struct text host = domain->host;
 
+    assert(host.length > 0);
     id_key(domain->id, id_bytes);
-    return build_put(writer, REPLICA_DOMAINS, host.bytes, host.length, &record, sizeof record,
-                     error) &&
+    return build_put(writer, REPLICA_DOMAINS, host.bytes, host.length, record,
+                     domain_encode(domain, record), error) &&
            build_put(writer, REPLICA_DOMAINS_BY_ID, id_bytes, sizeof id_bytes, host.bytes,
                      host.length, error);
+}
+
+bool replica_build_salt(struct replica_writer *writer, int64_t day,
+                        const unsigned char salt[REPLICA_SALT_BYTES], struct error *error)
+{
+    unsigned char key[8];
+
+    id_key((uint64_t)day, key);
+    return build_put(writer, REPLICA_SALTS, key, sizeof key, salt, REPLICA_SALT_BYTES, error);
 }
 
 /* Commits what is missing and makes file and folder durable. */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "server/links/link.h"
+#include "server/links/replica.h" /* REPLICA_SALT_BYTES */
 #include "shared/error.h"
 
 #define REPLICA_SOURCE_MAX 256
@@ -59,9 +60,16 @@ bool replica_put_link(struct replica_writer *writer, const struct link *link, st
 bool replica_remove_link(struct replica_writer *writer, uint64_t id, int64_t *changes,
                          struct error *error) MUST_CHECK;
 bool replica_put_domain(struct replica_writer *writer, const struct domain *domain,
-                        struct text host, int64_t *changes, struct error *error) MUST_CHECK;
+                        int64_t *changes, struct error *error) MUST_CHECK;
 bool replica_remove_domain(struct replica_writer *writer, uint64_t id, int64_t *changes,
                            struct error *error) MUST_CHECK;
+
+/* Salts of visitor values, by day as in replica_salt(). */
+bool replica_put_salt(struct replica_writer *writer, int64_t day,
+                      const unsigned char salt[REPLICA_SALT_BYTES], int64_t *changes,
+                      struct error *error) MUST_CHECK;
+bool replica_remove_salts(struct replica_writer *writer, int64_t before, int64_t *changes,
+                          struct error *error) MUST_CHECK;
 
 /* The smallest id above `after` that the replica holds; 0: none. */
 bool replica_next_link(struct replica_writer *writer, uint64_t after, uint64_t *id,
@@ -87,7 +95,10 @@ bool replica_build_link(struct replica_writer *writer, const struct link *link,
 bool replica_build_link_id(struct replica_writer *writer, uint64_t id, uint64_t domain,
                            struct text slug_key, struct error *error) MUST_CHECK;
 bool replica_build_domain(struct replica_writer *writer, const struct domain *domain,
-                          struct text host, struct error *error) MUST_CHECK;
+                          struct error *error) MUST_CHECK;
+bool replica_build_salt(struct replica_writer *writer, int64_t day,
+                        const unsigned char salt[REPLICA_SALT_BYTES],
+                        struct error *error) MUST_CHECK;
 
 /* Makes it durable, swaps it in, and tells readers. The writer then serves changes on it. */
 bool replica_build_finish(struct replica_writer *writer, const char *source, const char *snapshot,

@@ -221,15 +221,16 @@ bool row_domain(struct text tuple, struct domain_row *out, struct error *error)
 {
     struct reader reader = reader_of(tuple, DOMAIN_FIELDS);
 
+    out->domain = (struct domain){.click_id = true, .redirect_status = 302};
     out->domain.id = take_integer(&reader, 8);
     out->domain.workspace = take_integer(&reader, 8);
     out->domain.case_sensitive = take_integer(&reader, 1) != 0;
     out->domain.is_default = take_integer(&reader, 1) != 0;
-    out->host = take_field(&reader);
+    out->domain.host = take_field(&reader);
     if (!finish(&reader, "kudos.domains", error))
         return false;
-    out->has_problem =
-        out->host.length == 0 || out->host.length > LINK_HOST_MAX || (int64_t)out->domain.id <= 0;
+    out->has_problem = out->domain.host.length == 0 || out->domain.host.length > LINK_HOST_MAX ||
+                       (int64_t)out->domain.id <= 0;
     if (out->has_problem)
         error_set(&out->problem, "id or host out of range");
     return true;

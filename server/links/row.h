@@ -36,7 +36,6 @@ struct link_id_row {
 
 struct domain_row {
     struct domain domain;
-    struct text host;
     bool has_problem;
     struct error problem;
 };

@@ -145,7 +145,7 @@ static bool store_domain(struct sync *sync, const struct domain_row *row, struct
 {
     sync->rows++;
     if (!row->has_problem)
-        return replica_put_domain(sync->writer, &row->domain, row->host, &sync->changes, error);
+        return replica_put_domain(sync->writer, &row->domain, &sync->changes, error);
     skip(sync, "domains", row->domain.id, &row->problem);
     return replica_remove_domain(sync->writer, row->domain.id, &sync->changes, error);
 }
@@ -397,7 +397,7 @@ static bool on_built_domain(struct text tuple, void *argument, struct error *err
     if (!row_domain(tuple, &row, error))
         return false;
     if (!row.has_problem)
-        return replica_build_domain(sync->writer, &row.domain, row.host, error);
+        return replica_build_domain(sync->writer, &row.domain, error);
     skip(sync, "domains", row.domain.id, &row.problem);
     return true;
 }

@@ -96,11 +96,12 @@ static void put(struct replica_writer *writer, uint64_t id, const char *slug,
 static void build(struct replica_writer *writer, unsigned links, const char *destination,
                   const char *snapshot)
 {
-    struct domain domain = {.id = 7, .workspace = 1, .is_default = true};
+    struct domain domain = {
+        .id = 7, .workspace = 1, .is_default = true, .host = TEXT("go.example")};
     char slug[16];
 
     must(replica_build_begin(writer, &error));
-    must(replica_build_domain(writer, &domain, text("go.example"), &error));
+    must(replica_build_domain(writer, &domain, &error));
     for (unsigned i = 1; i <= links; i++) { /* not in key order from l10 on */
         snprintf(slug, sizeof slug, "l%u", i);
         struct link link = link_of(i, slug, destination);
@@ -164,9 +165,11 @@ static void domains(void **state)
     build(writer, 1, "https://a.example/", "1:2:");
     replica = open_reader();
     must(replica_change_begin(writer, &error));
-    must(replica_put_domain(writer, &other, text("b.example"), &changes, &error));
-    must(replica_put_domain(writer, &other, text("c.example"), &changes, &error)); /* renamed */
-    must(replica_put_domain(writer, &other, text("c.example"), &changes, &error));
+    other.host = text("b.example");
+    must(replica_put_domain(writer, &other, &changes, &error));
+    other.host = text("c.example"); /* renamed */
+    must(replica_put_domain(writer, &other, &changes, &error));
+    must(replica_put_domain(writer, &other, &changes, &error));
     assert_int_equal(changes, 2);
     must(replica_change_commit(writer, &error));
     replica_begin(replica);
@@ -181,12 +184,59 @@ static void domains(void **state)
     }
     assert_true(replica_default_domain(replica, &out));
     assert_int_equal(out.id, 7);
+    assert_memory_equal(out.host.bytes, "go.example", out.host.length);
     replica_end(replica);
     must(replica_change_begin(writer, &error));
     must(replica_remove_domain(writer, 8, &changes, &error));
     must(replica_change_commit(writer, &error));
     replica_begin(replica);
     assert_false(replica_find_domain(replica, "c.example", 9, &out));
+    replica_end(replica);
+    replica_close(replica);
+    replica_writer_close(writer);
+}
+
+static void salts(void **state)
+{
+    static const unsigned char one[REPLICA_SALT_BYTES] = "one", two[REPLICA_SALT_BYTES] = "two";
+    struct replica_writer *writer = open_writer();
+    struct domain domain = {.id = 7, .workspace = 1, .host = TEXT("go.example")};
+    unsigned char salt[REPLICA_SALT_BYTES];
+    struct replica *replica;
+    int64_t changes = 0;
+
+    (void)state;
+    must(replica_build_begin(writer, &error));
+    must(replica_build_domain(writer, &domain, &error));
+    must(replica_build_salt(writer, 20000, one, &error));
+    must(replica_build_finish(writer, "source", "1:2:", &error));
+    replica = open_reader();
+    assert_false(replica_salt(replica, 20000, salt)); /* outside a round */
+    replica_begin(replica);
+    assert_true(replica_salt(replica, 20000, salt));
+    assert_memory_equal(salt, one, sizeof salt);
+    assert_false(replica_salt(replica, 20001, salt));
+    replica_end(replica);
+    must(replica_change_begin(writer, &error));
+    must(replica_put_salt(writer, 20000, one, &changes, &error));
+    assert_int_equal(changes, 0);
+    must(replica_put_salt(writer, 20000, two, &changes, &error));
+    must(replica_put_salt(writer, 20001, one, &changes, &error));
+    assert_int_equal(changes, 2);
+    must(replica_change_commit(writer, &error));
+    replica_begin(replica);
+    assert_true(replica_salt(replica, 20000, salt));
+    assert_memory_equal(salt, two, sizeof salt);
+    assert_true(replica_salt(replica, 20001, salt));
+    replica_end(replica);
+    must(replica_change_begin(writer, &error));
+    must(replica_remove_salts(writer, 20001, &changes, &error));
+    must(replica_remove_salts(writer, 20001, &changes, &error));
+    assert_int_equal(changes, 3);
+    must(replica_change_commit(writer, &error));
+    replica_begin(replica);
+    assert_false(replica_salt(replica, 20000, salt));
+    assert_true(replica_salt(replica, 20001, salt));
     replica_end(replica);
     replica_close(replica);
     replica_writer_close(writer);
@@ -551,6 +601,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REPLICA_TEST(nothing_there_is_a_miss_until_it_appears),
         REPLICA_TEST(domains),
+        REPLICA_TEST(salts),
         REPLICA_TEST(changes_are_seen_whole_and_at_the_next_round),
         REPLICA_TEST(slugs_move_between_links),
         REPLICA_TEST(a_swap_is_seen_at_the_next_round),

@@ -246,7 +246,7 @@ static void ids_and_domains(void **state)
     assert_int_equal(domain.domain.workspace, 6);
     assert_true(domain.domain.case_sensitive);
     assert_false(domain.domain.is_default);
-    assert_text(domain.host, "go.example");
+    assert_text(domain.domain.host, "go.example");
     assert_false(row_link_id(written(), &id, &error));
 }
 

@@ -29,7 +29,12 @@ static int client; /* our end of the connection */
 
 static void make_replica(void)
 {
-    static const struct domain domain = {.id = 1, .workspace = 1, .is_default = true};
+    static const struct domain domain = {.id = 1,
+                                         .workspace = 1,
+                                         .is_default = true,
+                                         .click_id = true,
+                                         .redirect_status = 302,
+                                         .host = {"h", 1}};
     struct link link = {.id = 7, .workspace = 1, .domain = 1, .redirect_status = 302};
     struct replica_writer *writer;
     struct error error;
@@ -43,7 +48,7 @@ static void make_replica(void)
     assert_true(replica_build_begin(writer, &error));
     assert_true(replica_build_link(writer, &link, link.slug, &error));
     assert_true(replica_build_link_id(writer, link.id, 1, link.slug, &error));
-    assert_true(replica_build_domain(writer, &domain, TEXT("h"), &error));
+    assert_true(replica_build_domain(writer, &domain, &error));
     assert_true(replica_build_finish(writer, "test", "1:1:", &error));
     replica_writer_close(writer);
 }
