@@ -21,13 +21,41 @@ def _text(value):
     return bytes([len(data)]) + data
 
 
+def _varint(value):
+    data = b""
+    while value >= 0x80:
+        data += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return data + bytes([value])
+
+
+def _link_and_verdict(payload):
+    """Of a click's payload; None if it is none."""
+    numbers, at = [], 10
+    try:
+        for field in range(10):
+            if field == 5:  # visitor
+                at += 8
+                continue
+            value = shift = 0
+            while payload[at] & 0x80:
+                value |= (payload[at] & 0x7F) << shift
+                at, shift = at + 1, shift + 7
+            numbers.append(value | payload[at] << shift)
+            at += 1
+        return (numbers[0], payload[at]) if payload[:2] == bytes([1, CLICK]) else None
+    except IndexError:
+        return None
+
+
 def click(link=1, time_us=None, verdict=0, flags=0, rule="", referrer="", language="en",
           region="", city="", country=b"\0\0", workspace=1):
     """The payload of a click (server/clicks/event.c)."""
     time_us = int(time.time() * 1e6) if time_us is None else time_us
-    return (bytes([1, CLICK]) + struct.pack(
-        "<q6QIIHH8B2s", time_us, link, 1, workspace, 0, 0, 0, flags, 0, 302, 0,
-        verdict, 0, 0, 0, 0, 0, 0, 0, country)
+    return (bytes([1, CLICK]) + struct.pack("<q", time_us)
+        + b"".join(map(_varint, (link, 1, workspace, 0, 0))) + struct.pack("<Q", 0)
+        + b"".join(map(_varint, (flags, 0, 302, 0)))
+        + struct.pack("<8B2s", verdict, 0, 0, 0, 0, 0, 0, 0, country)
         + _text(rule) + _text(referrer) + _text(language) + _text(region) + _text(city))
 
 
@@ -80,10 +108,11 @@ class Feeder:
                 continue
             payload = self.records[seq][0]
             batch += struct.pack("<I", len(payload)) + payload
-            if payload[:2] == bytes([1, CLICK]) and len(payload) > 76:
-                link = str(struct.unpack_from("<Q", payload, 10)[0])
+            counted = _link_and_verdict(payload)
+            if counted:
+                link = str(counted[0])
                 totals[link] = totals.get(link, 0) + 1
-                if payload[70]:
+                if counted[1]:
                     totals[link + ":x"] = totals.get(link + ":x", 0) + 1
         return batch, totals
 

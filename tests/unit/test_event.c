@@ -219,6 +219,58 @@ static void everything_else_is_refused(void **state)
     assert_false(decode(payload, length, &out));
 }
 
+/* Numbers of every length, and the ends of their ranges. */
+static void all_numbers_survive(void **state)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX];
+    struct event in = full_click(), out;
+
+    (void)state;
+    for (unsigned bits = 0; bits <= 64; bits++) {
+        uint64_t value = bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
+
+        for (uint64_t each = value; each - value < 2 && each >= value; each++) {
+            in.click.link = in.click.domain = in.click.workspace = each;
+            in.click.campaign = in.click.influencer = each;
+            in.click.flags = in.click.asn = (uint32_t)each;
+            in.click.status = in.click.route = (uint16_t)each;
+            assert_true(decode(payload, event_encode(&in, payload), &out));
+            assert_true(out.click.link == each && out.click.domain == each);
+            assert_true(out.click.workspace == each && out.click.campaign == each);
+            assert_true(out.click.influencer == each);
+            assert_true(out.click.flags == (uint32_t)each && out.click.asn == (uint32_t)each);
+            assert_true(out.click.status == (uint16_t)each);
+            assert_true(out.click.route == (uint16_t)each);
+        }
+    }
+}
+
+/* Numbers that are too large for their field, too long, or longer than needed. */
+static void odd_numbers_are_refused(void **state)
+{
+    static const unsigned char odd[][11] = {
+        {0x80, 0x00},                                                 /* 0 in two bytes */
+        {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02}, /* 2^64 and more */
+        {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x81, 0x00},
+    };
+    unsigned char payload[EVENT_PAYLOAD_MAX], changed[EVENT_PAYLOAD_MAX + 11];
+    struct event in = full_click(), out;
+    size_t length, size;
+
+    (void)state;
+    in.click.link = 5; /* the one byte behind version, kind and time */
+    length = event_encode(&in, payload);
+    assert_int_equal(payload[10], 5);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        for (size = 1; odd[i][size - 1] & 0x80; size++)
+            continue;
+        memcpy(changed, payload, 10);
+        memcpy(changed + 10, odd[i], size);
+        memcpy(changed + 10 + size, payload + 11, length - 11);
+        assert_false(decode(changed, length - 1 + size, &out));
+    }
+}
+
 static void names_of_verdicts(void **state)
 {
     (void)state;
@@ -236,6 +288,8 @@ int main(void)
         cmocka_unit_test(country_is_two_letters_or_none),
         cmocka_unit_test(largest_event_fits),
         cmocka_unit_test(everything_else_is_refused),
+        cmocka_unit_test(all_numbers_survive),
+        cmocka_unit_test(odd_numbers_are_refused),
         cmocka_unit_test(names_of_verdicts),
     };
 

@@ -339,7 +339,7 @@ static void strips_the_ids_of_what_was_not_stored(void **state)
                          GET("abc"));
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     small = limit;
-    small.rlim_cur = (rlim_t)journal_bytes() + 300; /* some of the four clicks, not all */
+    small.rlim_cur = (rlim_t)journal_bytes() + 180; /* some of the four clicks, not all */
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     worker_finish_round(worker);
