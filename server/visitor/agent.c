@@ -93,8 +93,8 @@ static bool is_capital(char c)
     return c >= 'A' && c <= 'Z';
 }
 
-/* How televisions are numbered: at most five letters, the size in inches, letters, and two digits
- * or more ("43SA701", "H32F8000CG", "VHIX-32F199MSA"). Phones do not put letters in there. */
+/* How televisions are numbered: at most five letters, the size in inches, letters, and digits
+ * ("43SA701", "H32F8000CG", "39LEX-7289", "VHIX-32F199MSA"). Phones put no letters in there. */
 static bool is_television(struct text word)
 {
     size_t at = 0, letters = 0, digits = 0;
@@ -108,21 +108,47 @@ static bool is_television(struct text word)
     inches = (unsigned)(word.bytes[at] - '0') * 10 + (unsigned)(word.bytes[at + 1] - '0');
     for (at += 2; at < word.length && is_capital(word.bytes[at]); at++)
         letters++;
+    if (letters > 1 && at < word.length && (word.bytes[at] == '-' || word.bytes[at] == '_'))
+        at++;
     for (; at < word.length && ascii_is_digit(word.bytes[at]); at++)
         digits++;
-    return is_screen_size(inches) && letters >= 1 && letters <= 6 && digits >= 2;
+    return is_screen_size(inches) && letters >= 1 && letters <= 6 &&
+           (digits >= 2 || (digits == 1 && word.length >= 9));
+}
+
+static bool is_separator(char c)
+{
+    return c == ' ' || c == '_' || c == '-' || c == '/';
 }
 
 static bool names_television(struct text model)
 {
-    size_t start = 0;
+    for (size_t i = 0; i < model.length; i++) {
+        struct text word = {model.bytes + i, model.length - i};
 
-    for (size_t i = 0; i <= model.length; i++) {
-        if (i < model.length && !strchr(" _-/", model.bytes[i]))
-            continue;
-        if (is_television((struct text){model.bytes + start, i - start}))
+        if ((i == 0 || is_separator(model.bytes[i - 1])) && is_television(word))
             return true;
-        start = i + 1;
+    }
+    return false;
+}
+
+/* A size in inches that only tablets have, as it is or before the network ("Platina 7.1",
+ * "Tesla L7.1", "Compaq 7", "Deimos 7"); Nokia numbers its phones like that. */
+static bool names_tablet(struct text model)
+{
+    const char *at = model.bytes, *end = model.bytes + model.length;
+
+    if (text_contains_nocase(model, "nokia") || text_contains_nocase(model, "phone"))
+        return false;
+    for (; at < end; at++) {
+        bool starts = at > model.bytes && (at[-1] == ' ' || at[-1] == '_' || at[-1] == 'L');
+        const char *behind = at + (end - at > 1 && at[0] == '1' && at[1] == '0' ? 2 : 1);
+
+        if (!starts || !ascii_is_digit(*at) || (behind == at + 1 && *at < '7'))
+            continue;
+        if (end - behind >= 2 && behind[0] == '.' && ascii_is_digit(behind[1]) &&
+            (end - behind == 2 || !ascii_is_digit(behind[2]) || memcmp(behind, ".85", 3) == 0))
+            return true;
     }
     return false;
 }
@@ -258,6 +284,8 @@ static void decide_device(const struct lists *lists, const struct list_hits *hit
     if ((out->device == CLASS_UNKNOWN || out->device == DEVICE_TABLET) && out->os == OS_ANDROID &&
         names_television(model_of(user_agent)))
         out->device = DEVICE_TV;
+    if (out->device == CLASS_UNKNOWN && out->os == OS_ANDROID && names_tablet(model_of(user_agent)))
+        out->device = DEVICE_TABLET;
     if (out->device == CLASS_UNKNOWN)
         out->device = device_by_model(lists, hint(request->model, SF_STRING));
     if (out->device != CLASS_UNKNOWN)
