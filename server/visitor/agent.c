@@ -136,11 +136,13 @@ static bool names_television(struct text model)
  * "Tesla L7.1", "Compaq 7", "Deimos 7"); Nokia numbers its phones like that. */
 static bool names_tablet(struct text model)
 {
-    const char *at = model.bytes, *end = model.bytes + model.length;
+    const char *end;
 
-    if (text_contains_nocase(model, "nokia") || text_contains_nocase(model, "phone"))
+    if (model.length == 0 || text_contains_nocase(model, "nokia") ||
+        text_contains_nocase(model, "phone"))
         return false;
-    for (; at < end; at++) {
+    end = model.bytes + model.length;
+    for (const char *at = model.bytes; at < end; at++) {
         bool starts = at > model.bytes && (at[-1] == ' ' || at[-1] == '_' || at[-1] == 'L');
         const char *behind = at + (end - at > 1 && at[0] == '1' && at[1] == '0' ? 2 : 1);
 

@@ -77,9 +77,21 @@ static int plain_at(const char *at, size_t *width)
     return strchr("^$.|?*+()[]{}", *at) ? -1 : (unsigned char)*at;
 }
 
-/* "(?i)" and its kin change what the rest means. */
-static bool has_inline_options(const char *pattern)
+/* Escapes of a letter or digit that take more characters with them (\x41, \p{L}, \cA, \1). */
+static bool has_long_escapes(const char *pattern)
 {
+    for (; *pattern; pattern++)
+        if (*pattern == '\\' && *++pattern && ascii_is_alnum(*pattern) &&
+            !strchr("dDwWsSbBhHvVRnrtfaeAzZGK", *pattern))
+            return true;
+    return false;
+}
+
+/* "(?i)" and its kin change what the rest means; so do verbs, "(*ACCEPT)", and "\Q". */
+bool literal_is_opaque(const char *pattern)
+{
+    if (strstr(pattern, "(*") || has_long_escapes(pattern))
+        return true;
     for (const char *at = strstr(pattern, "(?"); at; at = strstr(at + 2, "(?"))
         if (at[2] == '-' || ((at[2] | 32) >= 'a' && (at[2] | 32) <= 'z'))
             return true;
@@ -92,7 +104,7 @@ void literal_extract(const char *pattern, struct literal *out)
     const char *at = pattern;
 
     *out = (struct literal){.whole = true};
-    if (has_inline_options(pattern)) {
+    if (literal_is_opaque(pattern)) {
         out->whole = false;
         return;
     }

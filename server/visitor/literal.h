@@ -14,3 +14,7 @@ struct literal {
 /* Finds the longest run of plain characters that every match contains. Careful rather than clever:
  * groups, classes, alternatives and optional characters end a run. */
 void literal_extract(const char *pattern, struct literal *out);
+
+/* Whether a part of the pattern changes what others mean (options, quoting, references): then it
+ * may not be taken apart, and nothing in it is certain. */
+bool literal_is_opaque(const char *pattern);

@@ -292,6 +292,10 @@ bool pattern_set_add(struct pattern_set *set, unsigned group, const char *patter
     if (!whole)
         return false;
     pcre2_code_free(whole);
+    if (literal_is_opaque(pattern)) {
+        set->count++;
+        return add_code(set, kind, pattern, length, false, error);
+    }
     for (const char *at = pattern;; at++) {
         const char *end = alternative_end(at, pattern + length);
 
