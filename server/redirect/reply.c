@@ -87,9 +87,9 @@ void reply_set_time(struct reply_writer *writer, int64_t wall_us)
 
         if (i != ANSWER_FAVICON) /* RFC 9110: no Content-Length in a 204 */
             snprintf(size, sizeof size, "Content-Length: %zu\r\n", strlen(form->body));
-        length =
-            snprintf(writer->heads[i], REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s",
-                     form->status, date, form->fields, size, is_redirect(i) ? "Location: " : "");
+        length = snprintf(writer->heads[i], REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s",
+                          form->status, date, form->fields, size,
+                          is_redirect((enum answer)i) ? "Location: " : "");
         assert(length > 0 && length < REPLY_HEAD_MAX && strlen(form->body) <= REPLY_BODY_MAX);
         writer->head_lengths[i] = (uint16_t)length;
     }
