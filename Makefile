@@ -90,7 +90,7 @@ $(OUT)/unit/%: tests/unit/%.c $(OUT)/libkudos.a
 .PHONY: run test
 run:
 	@deploy/install-deps build run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(PROCESSORS) all
 	@deploy/run .run
 
 test:
