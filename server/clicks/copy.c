@@ -27,12 +27,15 @@ static_assert(EVENT_RULE_MAX + EVENT_REFERRER_MAX + EVENT_LANGUAGE_MAX + EVENT_R
 
 void copy_header(unsigned char out[COPY_HEADER_BYTES])
 {
-    memcpy(out, "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", COPY_HEADER_BYTES);
+    static const unsigned char header[COPY_HEADER_BYTES] = {'P',  'G',  'C',  'O',  'P', 'Y',
+                                                            '\n', 0xff, '\r', '\n', 0};
+
+    memcpy(out, header, sizeof header);
 }
 
 void copy_trailer(unsigned char out[COPY_TRAILER_BYTES])
 {
-    memcpy(out, "\377\377", COPY_TRAILER_BYTES);
+    memset(out, 0xff, COPY_TRAILER_BYTES);
 }
 
 int64_t copy_time_us(int64_t time_us, int64_t now_us)

@@ -33,8 +33,9 @@ void flush_array_add_name(struct flush_array *array, const char *name)
 
     assert(length > 0 && length < VALUE_MAX);
     *at = array->length == 0 ? '{' : ',';
-    memcpy(at + 1, name, length);
     array->length += length + 1;
+    while (length-- > 0)
+        at[1 + length] = name[length];
 }
 
 void flush_array_add(struct flush_array *array, int64_t value)

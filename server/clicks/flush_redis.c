@@ -68,7 +68,7 @@ static void add_number(struct arguments *arguments, uint64_t value)
 
 /* Each entry goes with its origin's watermark: no call may take out an entry without raising its
  * origin, whatever `flushed` was when it was read. */
-static size_t add_entries(struct arguments *arguments, const struct flush_batch *batch, size_t from)
+static size_t add_entries(struct arguments *arguments, struct flush_batch *batch, size_t from)
 {
     size_t left = batch->done_count - from;
     size_t until = from + (left < ACKNOWLEDGE_ENTRIES ? left : ACKNOWLEDGE_ENTRIES);
@@ -76,15 +76,17 @@ static size_t add_entries(struct arguments *arguments, const struct flush_batch 
     add_number(arguments, until - from);
     for (size_t i = from; i < until; i++) {
         const struct flush_done *done = &batch->done[i];
+        struct flush_origin *origin = &batch->origins.list[done->origin];
         for (size_t part = 0; part < 4; part++) /* id, origin, first, last */
             arguments->argv[arguments->count++] = done->entry->element[part]->str;
-        add_number(arguments, batch->origins.list[done->origin].reached);
+        add_number(arguments, origin->reached);
+        origin->flushed = origin->reached; /* told, in a moment */
     }
     return until;
 }
 
-/* Adds origins of which Redis does not know how far they got, be it by this pass or by an earlier
- * one whose acknowledgement was lost, from list index `from` on; returns where to go on. */
+/* Adds origins of which Redis does not know how far they got, since an earlier acknowledgement was
+ * lost, from list index `from` on; returns where to go on. */
 static size_t add_watermarks(struct arguments *arguments, const struct flush_origins *origins,
                              size_t from)
 {

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
@@ -274,6 +275,52 @@ def test_scripts_forgotten(stack):
         stack.redis.client().script_flush()
         wait_until(lambda b=before: feeder.watermark() > b, 20, "it goes on")
     settle(stack, feeder.stop())
+
+
+# Starting and stopping ----------------------------------------------------------------------------
+
+@pytest.mark.short
+def test_stop_empties_the_stream(stack):
+    """SIGTERM: flush goes on until nothing is left, over many batches."""
+    feeder = Feeder(stack).add_mixed(100).ship_all().wait_flushed()
+    stack.kudos.freeze("flush")
+    feeder.add_mixed(10000).ship_all()
+    assert stack.kudos.stop() == 0
+    assert feeder.watermark() == feeder.last
+    assert stack.waiting_in_redis() == 0
+    feeder.assert_exactly_once()
+    stack.assert_consistent()
+
+
+@pytest.mark.parametrize("away", ["redis", "postgres"])
+def test_stop_while_a_store_is_away(stack, away):
+    """It leaves soon, in order, and what is left is taken by the next start."""
+    feeder = Feeder(stack).add_mixed(100).ship_all().wait_flushed()
+    stack.kudos.freeze("flush")
+    feeder.add_mixed(1000).ship_all()
+    store = getattr(stack, away)
+    store.stop()
+    begin = time.monotonic()
+    assert stack.kudos.stop() == 0
+    assert time.monotonic() - begin < 15
+    store.start()
+    stack.kudos.start()
+    settle(stack, feeder)
+
+
+def test_boot_while_both_stores_are_away(stack):
+    """It waits for them, is not ready, and then goes on by itself."""
+    feeder = Feeder(stack).add_mixed(100).ship_all().wait_flushed()
+    stack.kudos.stop()
+    stack.redis.stop()
+    stack.postgres.stop()
+    stack.kudos.start(wait=False)
+    wait_until(lambda: stack.kudos.metric("flush_retries_total") >= 3, 20, "flush tries")
+    assert not stack.kudos.ready()
+    stack.postgres.start()
+    stack.redis.start()
+    stack.kudos.wait_ready()
+    settle(stack, feeder.add_mixed(100))
 
 
 # What the stream holds ----------------------------------------------------------------------------
