@@ -71,6 +71,7 @@ METRIC(GAUGE, replica_links, "Links in the replica.")
 METRIC(COUNTER, replica_changes_total, "Link and domain changes applied.")
 METRIC(COUNTER, replica_snapshots_total, "Full snapshots and comparisons finished.")
 METRIC(COUNTER, replica_skipped_total, "Rows left out of the replica since they cannot be served (see the log).")
+METRIC(COUNTER, replica_incomplete_total, "Rows served without a part that cannot be: rules that do not compile, a URL that is none (see the log).")
 METRIC(COUNTER, sync_errors_total, "Times that sync began over after an error.")
 METRIC(GAUGE_MAX, sync_success_time_seconds, "When sync last had all committed changes, as a Unix time.")
 

@@ -36,10 +36,13 @@ static const char BEGIN[] =
     "  pg_relation_filenode(to_regclass('kudos.domains')), t.stamped),"
     " pg_current_snapshot()::text,"
     " t.tables = 2"
-    " from pg_control_system() s, (select count(*) as tables,"
-    "  string_agg(concat_ws('/', oid, xmin, tgenabled), ' ' order by oid) as stamped"
-    "  from pg_trigger where tgname = 'before_write'"
-    "  and tgrelid in (to_regclass('kudos.links'), to_regclass('kudos.domains'))) t";
+    " from pg_control_system() s,"
+    " (select count(*) filter (where tgname = 'before_write') as tables,"
+    "  md5(string_agg(concat_ws('/', oid, xmin, tgenabled), ' ' order by oid)) as stamped"
+    "  from pg_trigger where tgname in ('before_write', 'touch_links') and tgrelid in"
+    "  (to_regclass('kudos.links'), to_regclass('kudos.domains'), to_regclass('kudos.campaigns'),"
+    "  to_regclass('kudos.influencers'), to_regclass('kudos.influencer_profiles'),"
+    "  to_regclass('kudos.codes'))) t";
 
 /* Waiting -------------------------------------------------------------------------------------- */
 

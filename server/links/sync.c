@@ -70,19 +70,18 @@ struct sync {
 #define TEXT_OF_TOKEN(it) #it
 #define COPY(query)       "copy (" query ") to stdout (format binary)"
 
-static const char COPY_CHANGED_LINKS[] =
-    COPY("select " ROW_LINK_COLUMNS " from kudos.links" CHANGED);
+static const char COPY_CHANGED_LINKS[] = COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM CHANGED);
 static const char COPY_CHANGED_DOMAINS[] =
     COPY("select " ROW_DOMAIN_COLUMNS " from kudos.domains" CHANGED);
 static const char COPY_LINKS[] =
-    COPY("select " ROW_LINK_COLUMNS " from kudos.links order by domain_id, slug_key");
+    COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM " order by l.domain_id, l.slug_key");
 static const char COPY_LINK_IDS[] =
     COPY("select " ROW_LINK_ID_COLUMNS " from kudos.links order by id");
 static const char COPY_DOMAINS[] =
     COPY("select " ROW_DOMAIN_COLUMNS " from kudos.domains order by id");
-static const char COPY_CHUNK[] = COPY("select " ROW_LINK_COLUMNS " from kudos.links"
-                                      " where id > current_setting('kudos.after')::bigint"
-                                      " order by id limit " TEXT_OF(COMPARE_ROWS));
+static const char COPY_CHUNK[] = COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM
+                                      " where l.id > current_setting('kudos.after')::bigint"
+                                      " order by l.id limit " TEXT_OF(COMPARE_ROWS));
 
 /* Changes --------------------------------------------------------------------------------------- */
 
@@ -128,6 +127,15 @@ static void skip(struct sync *sync, const char *table, uint64_t id, const struct
                   problem->text);
 }
 
+/* A row that is served without a part of it. */
+static void note(struct sync *sync, const char *table, uint64_t id, const struct error *what)
+{
+    metrics->replica_incomplete_total++;
+    if (sync->skipped++ < SKIPPED_LOGGED_MAX)
+        log_error("replica_row_incomplete", "table=%s id=%lld problem=%s", table, (long long)id,
+                  what->text);
+}
+
 static bool store_link(struct sync *sync, struct text tuple, struct error *error)
 {
     struct link_row *row = &sync->link;
@@ -135,6 +143,8 @@ static bool store_link(struct sync *sync, struct text tuple, struct error *error
     if (!row_link(tuple, row, error) || !begin_change(sync, error))
         return false;
     sync->rows++;
+    if (row->has_note)
+        note(sync, "links", row->link.id, &row->note);
     if (!row->has_problem)
         return replica_put_link(sync->writer, &row->link, row->slug_key, &sync->changes, error);
     skip(sync, "links", row->link.id, &row->problem);
@@ -144,6 +154,8 @@ static bool store_link(struct sync *sync, struct text tuple, struct error *error
 static bool store_domain(struct sync *sync, const struct domain_row *row, struct error *error)
 {
     sync->rows++;
+    if (row->has_note)
+        note(sync, "domains", row->domain.id, &row->note);
     if (!row->has_problem)
         return replica_put_domain(sync->writer, &row->domain, &sync->changes, error);
     skip(sync, "domains", row->domain.id, &row->problem);
@@ -370,6 +382,8 @@ static bool on_built_link(struct text tuple, void *argument, struct error *error
 
     if (!row_link(tuple, row, error))
         return false;
+    if (row->has_note)
+        note(sync, "links", row->link.id, &row->note);
     if (!row->has_problem)
         return replica_build_link(sync->writer, &row->link, row->slug_key, error);
     skip(sync, "links", row->link.id, &row->problem);
@@ -396,6 +410,8 @@ static bool on_built_domain(struct text tuple, void *argument, struct error *err
 
     if (!row_domain(tuple, &row, error))
         return false;
+    if (row.has_note)
+        note(sync, "domains", row.domain.id, &row.note);
     if (!row.has_problem)
         return replica_build_domain(sync->writer, &row.domain, error);
     skip(sync, "domains", row.domain.id, &row.problem);

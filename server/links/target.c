@@ -9,7 +9,7 @@
 
 #define HIDDEN_PREFIX "kudosPlaceholder"
 #define HIDDEN_LENGTH (sizeof HIDDEN_PREFIX) /* the prefix and one letter */
-#define VALUE_MAX     256                    /* bytes of one value, before encoding */
+#define VALUE_MAX     TARGET_UTM_MAX
 
 const char *const target_utm_names[TARGET_UTM_COUNT] = {"utm_source", "utm_medium", "utm_campaign",
                                                         "utm_content", "utm_term"};

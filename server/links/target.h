@@ -14,6 +14,7 @@
 #include "shared/text.h"
 
 #define TARGET_UTM_COUNT 5
+#define TARGET_UTM_MAX   256 /* bytes of one value, before encoding; what is longer is cut */
 
 /* utm_source, utm_medium, utm_campaign, utm_content, utm_term */
 extern const char *const target_utm_names[TARGET_UTM_COUNT];

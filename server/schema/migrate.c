@@ -16,6 +16,7 @@
 EMBED(schema_001, "server/schema/001_core.sql");
 EMBED(schema_002, "server/schema/002_pipeline.sql");
 EMBED(schema_003, "server/schema/003_report.sql");
+EMBED(schema_004, "server/schema/004_routing.sql");
 
 static const struct migration {
     const char *name;
@@ -24,6 +25,7 @@ static const struct migration {
     {"001_core", schema_001},
     {"002_pipeline", schema_002},
     {"003_report", schema_003},
+    {"004_routing", schema_004},
 };
 
 #define MIGRATION_COUNT (sizeof MIGRATIONS / sizeof MIGRATIONS[0])

@@ -49,6 +49,26 @@ static void begin(unsigned fields)
     put_number(fields, 2);
 }
 
+static void put_text_or_null(const char *text)
+{
+    if (text)
+        put_text(text);
+    else
+        put_null();
+}
+
+static void put_json(const char *text)
+{
+    if (!text) {
+        put_null();
+        return;
+    }
+    put_number(strlen(text) + 1, 4);
+    message.bytes[message.length++] = 1;
+    memcpy(message.bytes + message.length, text, strlen(text));
+    message.length += strlen(text);
+}
+
 /* The fields of a link that a test may want to differ. */
 struct sample {
     uint64_t id;
@@ -57,34 +77,55 @@ struct sample {
     int64_t expires_at; /* as PostgreSQL counts */
     const char *slug;
     const char *destination;
-    const char *fallback; /* NULL: null */
+    const char *fallback;                   /* NULL: null */
+    const char *rules, *utm, *campaign_utm; /* JSON; NULL: null */
+    const char *handle, *name, *profile, *code;
+    bool inherits; /* redirect_status and click_id are null */
+    bool used_up;
 };
 
-static const struct sample good = {
-    9, 307, "active", 0, "Spring", "https://Example.com/a?b#c", "https://example.com/over"};
+static const struct sample good = {.id = 9,
+                                   .status = 307,
+                                   .state = "active",
+                                   .slug = "Spring",
+                                   .destination = "https://Example.com/a?b#c",
+                                   .fallback = "https://example.com/over"};
 
 static void put_link(const struct sample *sample)
 {
-    begin(16);
+    begin(26);
     put_integer(sample->id, 8);
     put_integer(2, 8);
     put_integer(3, 8);
     put_integer(4, 8);
     put_null(); /* influencer_id */
     put_integer(777, 8);
-    put_integer(sample->status, 2);
+    if (sample->inherits)
+        put_null();
+    else
+        put_integer(sample->status, 2);
     put_integer(1, 1);
-    put_integer(0, 1);
+    if (sample->inherits)
+        put_null();
+    else
+        put_integer(0, 1);
+    put_integer(sample->used_up, 1);
     put_text(sample->state);
     put_null(); /* starts_at */
     put_integer((uint64_t)sample->expires_at, 8);
     put_text(sample->slug);
     put_text(sample->slug);
     put_text(sample->destination);
-    if (sample->fallback)
-        put_text(sample->fallback);
-    else
-        put_null();
+    put_text_or_null(sample->fallback);
+    put_json(sample->rules);
+    put_json(sample->utm);
+    put_json(sample->campaign_utm);
+    put_text("spring");
+    put_text("Spring launch");
+    put_text_or_null(sample->handle);
+    put_text_or_null(sample->name);
+    put_text_or_null(sample->profile);
+    put_text_or_null(sample->code);
 }
 
 static struct text written(void)
@@ -106,7 +147,8 @@ static struct link_row read_sample(const struct sample *sample)
 static void assert_text(struct text text, const char *wanted)
 {
     assert_int_equal(text.length, strlen(wanted));
-    assert_memory_equal(text.bytes, wanted, text.length);
+    if (text.length > 0)
+        assert_memory_equal(text.bytes, wanted, text.length);
 }
 
 static void whole_link(void **state)
@@ -136,6 +178,81 @@ static void whole_link(void **state)
     assert_text(row.link.fallback, "https://example.com/over");
 }
 
+static void compiled_link(void **state)
+{
+    static struct link_row row;
+    struct sample sample = good;
+    struct rules_choice choice;
+    struct click click = {.time_us = 1};
+    struct rules_visitor visitor = {.click = &click};
+    struct error error = {""};
+
+    (void)state;
+    sample.inherits = sample.used_up = true;
+    sample.destination = "https://example.com/{handle}?c={country}#{slug}";
+    sample.fallback = "https://example.com/over/{code}?id={click_id}";
+    sample.rules = "[{\"if\": {}, \"then\": {\"destination\": \"https://r.example/{campaign}\"}}]";
+    sample.campaign_utm = "{\"source\": \"{handle}\", \"medium\": \"social\", \"term\": \"t\"}";
+    sample.utm = "{\"medium\": null, \"term\": \"a b\"}";
+    sample.handle = "Ana/1";
+    sample.code = "ANA20";
+    sample.profile = "https://social.example/ana";
+    put_link(&sample);
+    assert_true(row_link(written(), &row, &error));
+    assert_false(row.has_problem);
+    assert_false(row.has_note);
+    assert_int_equal(row.link.redirect_status, 0);
+    assert_int_equal(row.link.flags, LINK_PASS_QUERY | LINK_CLICK_ID_INHERITED | LINK_HAS_QUERY |
+                                         LINK_TEMPLATE | LINK_FALLBACK_TEMPLATE | LINK_USED_UP);
+    assert_text(row.link.destination,
+                "https://example.com/Ana%2F1?c={country}&utm_source=Ana%2F1&utm_term=a%20b#Spring");
+    assert_int_equal(row.link.destination.bytes[row.link.fragment_offset], '#');
+    assert_text(row.link.fallback, "https://example.com/over/ANA20?id={click_id}");
+    assert_text(row.link.campaign_name, "Spring launch");
+    assert_text(row.link.influencer_name, "Ana/1"); /* no name: the handle */
+    assert_text(row.link.influencer_url, "https://social.example/ana");
+    rules_choose(row.link.rules, &visitor, &choice);
+    assert_int_equal(choice.action, RULES_REDIRECT);
+    assert_text(choice.destination, "https://r.example/spring?utm_source=Ana%2F1&utm_term=a%20b");
+    sample.name = "Ana Berg";
+    put_link(&sample);
+    assert_true(row_link(written(), &row, &error));
+    assert_text(row.link.influencer_name, "Ana Berg");
+}
+
+/* What only SQL can have stored costs that part, not the link. */
+static void links_served_without_a_part(void **state)
+{
+    static struct link_row row;
+    static char handle[LINK_DESTINATION_MAX], destination[LINK_DESTINATION_MAX - 200];
+    struct sample sample = good;
+    struct error error = {""};
+
+    (void)state;
+    sample.rules = "[{\"if\": {\"device\": [\"toaster\"]}, \"then\": {\"block\": 404}}]";
+    sample.utm = "{\"source\": 7, \"other\": \"x\"}";
+    sample.profile = "javascript:alert(1)";
+    put_link(&sample);
+    assert_true(row_link(written(), &row, &error));
+    assert_false(row.has_problem);
+    assert_true(row.has_note);
+    assert_non_null(strstr(row.note.text, "rules: /0/if/device/0"));
+    assert_int_equal(row.link.rules.length, 0);
+    assert_int_equal(row.link.influencer_url.length, 0);
+    assert_text(row.link.destination, "https://example.com/a?b#c");
+    sample = good;
+    memset(handle, '/', 250); /* three bytes each, once encoded */
+    memset(destination, 'd', sizeof destination - 1);
+    memcpy(destination, "https://example.com/{handle}", 28);
+    sample.handle = handle;
+    sample.destination = destination;
+    put_link(&sample);
+    assert_true(row_link(written(), &row, &error));
+    assert_false(row.has_problem);
+    assert_true(row.has_note);
+    assert_int_equal(row.link.destination.length, strlen(destination) - strlen("{handle}"));
+}
+
 static void times(void **state)
 {
     struct sample sample = good;
@@ -160,15 +277,69 @@ static void rows_that_cannot_be_served(void **state)
         struct sample sample;
         const char *problem;
     } cases[] = {
-        {{0, 302, "active", 0, "s", "https://example.com/", NULL}, "id"},
-        {{UINT64_MAX, 302, "active", 0, "s", "https://example.com/", NULL}, "id"},
-        {{1, 200, "active", 0, "s", "https://example.com/", NULL}, "redirect_status 200"},
-        {{1, 302, "asleep", 0, "s", "https://example.com/", NULL}, "unknown state asleep"},
-        {{1, 302, "active", 0, "", "https://example.com/", NULL}, "slug"},
-        {{1, 302, "active", 0, long_slug, "https://example.com/", NULL}, "slug"},
-        {{1, 302, "active", 0, "s", "https://example.com/\r\nX: y", NULL}, "destination: "},
-        {{1, 302, "active", 0, "s", "", NULL}, "destination: "},
-        {{1, 302, "active", 0, "s", "https://example.com/", "javascript:1"}, "fallback: "},
+        {{.id = 0,
+          .status = 302,
+          .state = "active",
+          .slug = "s",
+          .destination = "https://example.com/",
+          .fallback = NULL},
+         "id"},
+        {{.id = UINT64_MAX,
+          .status = 302,
+          .state = "active",
+          .slug = "s",
+          .destination = "https://example.com/",
+          .fallback = NULL},
+         "id"},
+        {{.id = 1,
+          .status = 200,
+          .state = "active",
+          .slug = "s",
+          .destination = "https://example.com/",
+          .fallback = NULL},
+         "redirect_status 200"},
+        {{.id = 1,
+          .status = 302,
+          .state = "asleep",
+          .slug = "s",
+          .destination = "https://example.com/",
+          .fallback = NULL},
+         "unknown state asleep"},
+        {{.id = 1,
+          .status = 302,
+          .state = "active",
+          .slug = "",
+          .destination = "https://example.com/",
+          .fallback = NULL},
+         "slug"},
+        {{.id = 1,
+          .status = 302,
+          .state = "active",
+          .slug = long_slug,
+          .destination = "https://example.com/",
+          .fallback = NULL},
+         "slug"},
+        {{.id = 1,
+          .status = 302,
+          .state = "active",
+          .slug = "s",
+          .destination = "https://example.com/\r\nX: y",
+          .fallback = NULL},
+         "destination: "},
+        {{.id = 1,
+          .status = 302,
+          .state = "active",
+          .slug = "s",
+          .destination = "",
+          .fallback = NULL},
+         "destination: "},
+        {{.id = 1,
+          .status = 302,
+          .state = "active",
+          .slug = "s",
+          .destination = "https://example.com/",
+          .fallback = "javascript:1"},
+         "fallback: "},
     };
 
     (void)state;
@@ -221,7 +392,7 @@ static void damaged_tuples(void **state)
 static void ids_and_domains(void **state)
 {
     struct link_id_row id;
-    struct domain_row domain;
+    static struct domain_row domain;
     struct error error = {""};
 
     (void)state;
@@ -234,12 +405,19 @@ static void ids_and_domains(void **state)
     assert_int_equal(id.domain, 6);
     assert_text(id.slug_key, "key");
     assert_false(row_domain(written(), &domain, &error));
-    begin(5);
+    begin(12);
     put_integer(5, 8);
     put_integer(6, 8);
     put_integer(1, 1);
     put_integer(0, 1);
+    put_integer(0, 1);
+    put_integer(308, 2);
     put_text("go.example");
+    put_text("https://example.com");
+    put_text("no URL");
+    put_null();
+    put_text("{\"applinks\": {}}");
+    put_null();
     assert_true(row_domain(written(), &domain, &error));
     assert_false(domain.has_problem);
     assert_int_equal(domain.domain.id, 5);
@@ -247,6 +425,15 @@ static void ids_and_domains(void **state)
     assert_true(domain.domain.case_sensitive);
     assert_false(domain.domain.is_default);
     assert_text(domain.domain.host, "go.example");
+    assert_false(domain.domain.click_id);
+    assert_int_equal(domain.domain.redirect_status, 308);
+    assert_text(domain.domain.root_destination, "https://example.com/");
+    assert_text(domain.domain.not_found_destination, "");
+    assert_true(domain.has_note);
+    assert_non_null(strstr(domain.note.text, "not_found_destination: "));
+    assert_text(domain.domain.fallback, "");
+    assert_text(domain.domain.app_site_association, "{\"applinks\": {}}");
+    assert_text(domain.domain.assetlinks, "");
     assert_false(row_link_id(written(), &id, &error));
 }
 
@@ -280,6 +467,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_link),
+        cmocka_unit_test(compiled_link),
+        cmocka_unit_test(links_served_without_a_part),
         cmocka_unit_test(times),
         cmocka_unit_test(rows_that_cannot_be_served),
         cmocka_unit_test(damaged_tuples),
