@@ -138,6 +138,11 @@ def test_stack_where_the_ordinary_user_cannot_go(folder):
     shutil.rmtree(stores)
 
 
+def heed_ctrl_c():
+    """A shell that runs the tests in the background ignores SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """deploy/run in the background."""
 
@@ -147,7 +152,7 @@ class Running:
         self.process = subprocess.Popen(
             [DEPLOY / "run", folder], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env={**CLEAN, "PORT": str(port), "KUDOS_BIN": default_binary()},
-            start_new_session=True)
+            start_new_session=True, preexec_fn=heed_ctrl_c)
 
     def output(self):
         self.log.seek(0)
