@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 import redis as redis_client
@@ -18,6 +19,7 @@ from support.wait import holds_for, wait_until
 
 SETTINGS = {"redis_timeout_ms": 500, "journal_segment_bytes": 65536}
 STACK = {"settings": SETTINGS}
+SYNC_SLACK = 1.0  # seconds that a busy machine may be late with an fdatasync
 
 
 def start(make_stack, env=None, **settings):
@@ -489,3 +491,91 @@ def test_two_edges_with_many_origins(make_stack):
             stack.kudos.kill_role("ship")
             process.send(other.role_pid("ship"), signal.SIGKILL)
     settle(stack, first, second)
+
+
+# Power cut ----------------------------------------------------------------------------------------
+
+@pytest.fixture(name="powercut", scope="module")
+def fixture_powercut(tmp_path_factory):
+    """The library that writes down what is durable (tests/support/powercut.c)."""
+    library = str(tmp_path_factory.mktemp("powercut") / "powercut.so")
+    source = os.path.join(os.path.dirname(__file__), "..", "support", "powercut.c")
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", library, source,
+                    "-ldl"], check=True)
+    return library
+
+
+def cut_power(folder, notes):
+    """Leaves of a journal folder only what fsync and fdatasync had made durable."""
+    sizes, entries = {}, set()
+    with open(notes, encoding="ascii") as file:
+        for kind, first, second in map(str.split, file):
+            if kind == "F":
+                sizes[int(first)] = int(second)  # a segment never shrinks here
+            else:
+                entries.add((int(first), int(second)))
+
+    def keep(parent, path):
+        inode = os.stat(path).st_ino
+        if (os.stat(parent).st_ino, inode) not in entries:
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            return False
+        if not os.path.isdir(path):
+            os.truncate(path, sizes.get(inode, 0))
+        return True
+    for name in os.listdir(folder):
+        origin = os.path.join(folder, name)
+        if os.path.isdir(origin) and keep(folder, origin):
+            for segment in os.listdir(origin):
+                keep(origin, os.path.join(origin, segment))
+
+
+@pytest.mark.parametrize("frozen", [pytest.param(None, marks=pytest.mark.short), "flush", "redis"])
+def test_power_cut(make_stack, tmp_path, powercut, frozen):
+    """The machine with the journals loses power: at most the last journal_sync_ms of clicks are
+    lost, and nothing that Redis had; even if Redis then loses everything, too."""
+    notes = str(tmp_path / "notes")
+    stack = make_stack(settings={**SETTINGS, "journal_sync_ms": 200, "workers": 2},
+                       env={"LD_PRELOAD": powercut, "POWERCUT_LOG": notes}).start()
+    path = "/" + stack.add_link()
+    with Clicker(stack.kudos.port, [path], rate=3000) as clicker:
+        wait_until(lambda: stack.rows() > 2000, 30, "rows come in")
+        if frozen == "flush":
+            stack.kudos.freeze("flush")
+        elif frozen:
+            stack.redis.freeze()
+        before = clicker.clicks
+        wait_until(lambda: clicker.clicks > before + 4000, 30, "clicks go on")
+        cut_at = time.time()
+        stack.kudos.kill()
+    stack.redis.wake()
+    had = {int(origin): int(seq) for origin, seq in
+           stack.redis.client().hgetall("kudos:{0}:last_seq").items()}
+    cut_power(journal(stack), notes)
+    stack.redis.client().flushall()
+    stack.kudos.env = {}
+    stack.kudos.start()
+    ids = [decode(each)[1:3] for each in clicker.ids]
+    old = [each for each in clicker.ids if decode(each)[0] < (cut_at - 0.2 - SYNC_SLACK) * 1000]
+    assert len(old) > 2000
+    stack.assert_exactly_once(old)
+    stack.assert_consistent()
+    assert stack.missing_and_doubled(clicker.ids)[1] == 0
+    for origin, last in had.items():
+        assert seqs_of(stack, origin) >= {seq for each, seq in ids if each == origin and seq <= last}
+        # The name of a later segment may have outlived what came before it: then that is declared.
+        assert all(first > last for first, _ in gaps_of(stack, origin))
+
+
+def test_powercut_takes_something_away(make_stack, tmp_path, powercut):
+    """The tool itself: what ship has not synced is gone."""
+    notes = str(tmp_path / "notes")
+    stack = make_stack(settings={**SETTINGS, "journal_sync_ms": 60000},
+                       env={"LD_PRELOAD": powercut, "POWERCUT_LOG": notes}).start()
+    path = "/" + stack.add_link()
+    with Clicker(stack.kudos.port, [path], rate=3000) as clicker:
+        wait_until(lambda: clicker.clicks > 1000, 30, "clicks come in")
+    stack.kudos.kill()
+    assert sum(map(os.path.getsize, segments(stack))) > 50000
+    cut_power(journal(stack), notes)
+    assert sum(map(os.path.getsize, segments(stack))) < 50000
