@@ -21,6 +21,7 @@ METRIC(COUNTER, accept_paused_total, "Times that accepting paused for want of de
 METRIC(COUNTER, timeouts_head_total, "Connections closed since a request head was not complete in time.")
 METRIC(COUNTER, timeouts_idle_total, "Idle keep-alive connections closed.")
 METRIC(COUNTER, timeouts_write_total, "Connections dropped since the visitor did not read.")
+METRIC(COUNTER, proxy_header_refused_total, "Connections closed since proxy_protocol is required and they did not begin with a PROXY header, or not from a trusted proxy.")
 METRIC(COUNTER, limit_head_total, "Requests refused for a head over head_bytes_max.")
 METRIC(COUNTER, limit_target_total, "Requests refused for a target over target_bytes_max.")
 METRIC(COUNTER, limit_fields_total, "Requests refused for more than header_fields_max fields.")

@@ -142,6 +142,10 @@ static bool check(const struct settings *settings, struct error *error)
     if (find_level(settings->log_level) < 0)
         return error_set(error, "log_level: \"%.60s\" is none of debug, info, warn, error",
                          settings->log_level);
+    if (strcmp(settings->proxy_protocol, "off") != 0 &&
+        strcmp(settings->proxy_protocol, "required") != 0)
+        return error_set(error, "proxy_protocol: \"%s\" is neither off nor required",
+                         settings->proxy_protocol);
     if (strncmp(settings->base_url, "http://", 7) != 0 &&
         strncmp(settings->base_url, "https://", 8) != 0)
         return error_set(error, "base_url: \"%.200s\" must begin with http:// or https://",

@@ -19,6 +19,7 @@
 
 #include "server/metrics.h"
 #include "server/redirect/serve.h"
+#include "server/visitor/proxy_protocol.h"
 
 static void on_ready(int fd, short what, void *owner);
 
@@ -170,6 +171,43 @@ static void settle(struct connection *connection)
     connection_enter(connection, state);
 }
 
+/* Takes the PROXY header off the front, where the listener requires one; a trusted proxy sends it
+ * before anything else. False if there is nothing to serve: it is not whole yet, or the connection
+ * did not begin with one and is gone, without an answer and without a guess. */
+static bool take_proxy_header(struct connection *connection, const char **bytes, size_t *length,
+                              size_t *seen)
+{
+    struct sockaddr_storage address;
+    int taken = PROXY_PROTOCOL_BAD;
+
+    if (!connection->awaits_proxy_header)
+        return true;
+    if (networks_contain(&connection->worker->trusted, &connection->peer.any))
+        taken = proxy_protocol_parse((const unsigned char *)*bytes, *length, &address);
+    if (taken == PROXY_PROTOCOL_BAD) {
+        metrics->proxy_header_refused_total++;
+        retire(connection);
+        return false;
+    }
+    if (taken == PROXY_PROTOCOL_PARTIAL) {
+        connection->partial = true;
+        if (!keep_input(connection, *bytes, *length))
+            retire(connection);
+        else if (connection->state != CONNECTION_HEAD)
+            connection_enter(connection, CONNECTION_HEAD);
+        return false;
+    }
+    connection->awaits_proxy_header = false;
+    if (address.ss_family != AF_UNSPEC)
+        memcpy(&connection->peer, &address, sizeof connection->peer);
+    if (connection->input)
+        connection->input->start += (size_t)taken;
+    *bytes += taken;
+    *length -= (size_t)taken;
+    *seen = 0;
+    return true;
+}
+
 /* Serves `bytes`, which are either in `input` or in the worker's read buffer. */
 static void serve_bytes(struct connection *connection, const char *bytes, size_t length,
                         size_t seen)
@@ -177,6 +215,8 @@ static void serve_bytes(struct connection *connection, const char *bytes, size_t
     struct worker *worker = connection->worker;
     size_t done;
 
+    if (!take_proxy_header(connection, &bytes, &length, &seen))
+        return;
     connection->began_us =
         connection->state == CONNECTION_HEAD || connection->state == CONNECTION_PENDING
             ? connection->since_us
@@ -381,6 +421,8 @@ bool connection_accept(struct worker *worker, int fd, const union peer_address *
     connection->worker = worker;
     connection->fd = fd;
     connection->peer = *peer;
+    connection->awaits_proxy_header =
+        strcmp(worker->context->settings.proxy_protocol, "required") == 0;
     connection->state = CONNECTION_NEW;
     connection->since_us = worker->round.mono_us;
     list_append(worker, connection);

@@ -36,7 +36,8 @@ struct connection {
     uint8_t watched;  /* enum loop_what, or 0 */
     bool partial;     /* `input` holds an unfinished head */
     bool closing;     /* the last reply said so */
-    bool lingering;   /* unread input is to be expected: drain before closing */
+    bool awaits_proxy_header;
+    bool lingering; /* unread input is to be expected: drain before closing */
     union peer_address peer;
 };
 

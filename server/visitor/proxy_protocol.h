@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define PROXY_PROTOCOL_V1_MAX 107         /* bytes of a version 1 line with its CRLF */
-#define PROXY_PROTOCOL_MAX    (16 + 1024) /* of a version 2 header that we accept, with its TLVs */
+#define PROXY_PROTOCOL_V1_MAX 107 /* bytes of a version 1 line with its CRLF */
+#define PROXY_PROTOCOL_MAX \
+    1000 /* of a version 2 header that we accept, with its TLVs; less
+                                    * than any buffer for a request head */
 
 #define PROXY_PROTOCOL_BAD     (-1) /* close the connection */
 #define PROXY_PROTOCOL_PARTIAL (-2) /* come again with more bytes */
