@@ -20,9 +20,9 @@ enum answer answer_to_bad_head(int status)
     return status == 414 ? ANSWER_TARGET_LONG : status == 431 ? ANSWER_HEAD_LARGE : ANSWER_BAD;
 }
 
-static enum answer answer_of_link(const struct link *link)
+static enum answer answer_of_status(uint16_t status)
 {
-    switch (link->redirect_status) {
+    switch (status) {
     case 301: return ANSWER_MOVED;
     case 307: return ANSWER_TEMPORARY;
     case 308: return ANSWER_PERMANENT;
@@ -30,58 +30,86 @@ static enum answer answer_of_link(const struct link *link)
     }
 }
 
-/* The whole destination, with what the link says is to be added. */
-static void decide_redirect(const struct request *request, const struct link *link,
-                            struct decision *out)
+/* Leads to a URL as it is; always with 302, since it is nothing to remember. */
+static void decide_detour(struct text url, struct decision *out)
+{
+    out->answer = ANSWER_FOUND;
+    out->destination = url;
+    out->fragment_offset = url.length;
+}
+
+static void decide_missing(struct text url, struct decision *out)
+{
+    out->answer = ANSWER_NOT_FOUND;
+    if (url.length > 0)
+        decide_detour(url, out);
+}
+
+/* The whole destination, with what the link, or its domain, says is to be added. */
+static void decide_redirect(const struct request *request, const struct domain *domain,
+                            const struct link *link, struct decision *out)
 {
     assert(link->fragment_offset <= link->destination.length);
-    out->answer = answer_of_link(link);
+    out->answer =
+        answer_of_status(link->redirect_status ? link->redirect_status : domain->redirect_status);
     out->destination = link->destination;
     out->fragment_offset = link->fragment_offset;
     out->has_query = link->flags & LINK_HAS_QUERY;
     out->click = request->method == HTTP_GET;
-    out->click_id = out->click && !(link->flags & LINK_NO_CLICK_ID);
+    out->click_id =
+        out->click && (link->flags & LINK_CLICK_ID_INHERITED ? domain->click_id
+                                                             : !(link->flags & LINK_NO_CLICK_ID));
     if (link->flags & LINK_PASS_QUERY)
         out->query = request->query;
 }
 
 /* The fallback is sent as it is: whoever comes too late is nobody's sale. */
-static void decide_expired(const struct request *request, const struct link *link,
-                           struct decision *out)
+static void decide_expired(const struct request *request, const struct domain *domain,
+                           const struct link *link, struct decision *out)
 {
-    if (link->fallback.length == 0) {
-        out->answer = ANSWER_GONE;
-        return;
-    }
-    out->answer = ANSWER_FOUND; /* whatever the link's status: it must not be remembered */
-    out->destination = link->fallback;
-    out->fragment_offset = link->fallback.length;
-    out->click = request->method == HTTP_GET;
+    out->answer = ANSWER_GONE;
+    if (link->fallback.length > 0)
+        decide_detour(link->fallback, out);
+    else if (domain->fallback.length > 0)
+        decide_detour(domain->fallback, out);
+    out->click = out->answer == ANSWER_FOUND && request->method == HTTP_GET;
     out->expired = true;
 }
 
-void decide_link(const struct request *request, const struct link *link, int64_t now_us,
-                 struct decision *out, struct click *click)
+static void begin_click(const struct link *link, const struct decision *decision, int64_t now_us,
+                        struct click *out)
 {
     memset(out, 0, sizeof *out);
-    out->answer = ANSWER_NOT_FOUND;
+    out->time_us = now_us;
+    out->link = link->id;
+    out->domain = link->domain;
+    out->workspace = link->workspace;
+    out->campaign = link->campaign;
+    out->influencer = link->influencer;
+    out->status = (uint16_t)answer_status(decision->answer);
+    out->flags = decision->click_id ? 0 : CLICK_NO_ID;
+}
+
+void decide_link(const struct request *request, const struct domain *domain,
+                 const struct link *link, int64_t now_us, struct decision *out, struct click *click)
+{
+    memset(out, 0, sizeof *out);
+    assert(domain || !link);
     if (!link || link->state != LINK_ACTIVE || link->starts_at_us > now_us)
-        return;
-    if (link->expires_at_us != 0 && link->expires_at_us <= now_us)
-        decide_expired(request, link, out);
+        decide_missing(domain ? domain->not_found_destination : (struct text){NULL, 0}, out);
+    else if ((link->flags & LINK_USED_UP) ||
+             (link->expires_at_us != 0 && link->expires_at_us <= now_us))
+        decide_expired(request, domain, link, out);
     else
-        decide_redirect(request, link, out);
-    if (!out->click)
-        return;
-    memset(click, 0, sizeof *click);
-    click->time_us = now_us;
-    click->link = link->id;
-    click->domain = link->domain;
-    click->workspace = link->workspace;
-    click->campaign = link->campaign;
-    click->influencer = link->influencer;
-    click->status = (uint16_t)answer_status(out->answer);
-    click->flags = out->click_id ? 0 : CLICK_NO_ID;
+        decide_redirect(request, domain, link, out);
+    if (out->click)
+        begin_click(link, out, now_us, click);
+}
+
+void decide_root(const struct domain *domain, struct decision *out)
+{
+    memset(out, 0, sizeof *out);
+    decide_missing(domain ? domain->root_destination : (struct text){NULL, 0}, out);
 }
 
 void decide_other(enum route route, struct decision *out)
@@ -92,7 +120,7 @@ void decide_other(enum route route, struct decision *out)
         [ROUTE_METHOD] = ANSWER_METHOD,
     };
 
-    assert(route > ROUTE_LINK && route <= ROUTE_METHOD);
+    assert(route > ROUTE_ROOT && route <= ROUTE_METHOD);
     memset(out, 0, sizeof *out);
     out->answer = answers[route];
 }

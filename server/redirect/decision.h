@@ -47,11 +47,15 @@ struct decision {
     struct text query;      /* parameters to pass on; empty: none */
 };
 
-/* Decides a request that request_route() calls ROUTE_LINK. `link` is NULL if there is none. If it
- * is a click, fills the fields of `click` that do not depend on the visitor, and zeroes the
- * others. */
-void decide_link(const struct request *request, const struct link *link, int64_t now_us,
-                 struct decision *out, struct click *click);
+/* Decides a request that request_route() calls ROUTE_LINK. `link` is NULL if there is none, and
+ * `domain` if there is not even one of these. If it is a click, fills the fields of `click` that do
+ * not depend on the visitor, and zeroes the others. */
+void decide_link(const struct request *request, const struct domain *domain,
+                 const struct link *link, int64_t now_us, struct decision *out,
+                 struct click *click);
+
+/* Decides ROUTE_ROOT: where the domain says that "/" leads. */
+void decide_root(const struct domain *domain, struct decision *out);
 
 /* Decides all other requests. */
 void decide_other(enum route route, struct decision *out);

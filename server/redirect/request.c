@@ -110,7 +110,7 @@ enum route request_route(const struct request *request)
     if (request->method == HTTP_OTHER)
         return ROUTE_METHOD;
     if (path->length == 0)
-        return ROUTE_NOTHING;
+        return ROUTE_ROOT;
     if (starts(path, "-/"))
         return is(path, "-/health") ? ROUTE_HEALTH : ROUTE_NOTHING;
     if (is(path, "robots.txt"))

@@ -26,6 +26,7 @@ struct request {
 /* What a request is for, as far as its method and path tell. */
 enum route {
     ROUTE_LINK, /* GET or HEAD on what may be a slug */
+    ROUTE_ROOT, /* GET or HEAD on "/" */
     ROUTE_HEALTH,
     ROUTE_ROBOTS,
     ROUTE_FAVICON,

@@ -69,19 +69,23 @@ void serve_refusal(struct connection *connection, enum answer answer)
     refuse(connection, answer, !is_head);
 }
 
-/* The link that a path names on the domain of its Host, or on the default domain. */
-static bool find_link(struct worker *worker, const struct request *request, struct link *out)
+/* The domain of the request's Host, or else the default one. */
+static bool find_domain(struct worker *worker, struct domain *out)
 {
-    char slug[LINK_SLUG_MAX];
-    struct domain domain;
-    size_t length;
+    const struct request *request = &worker->request;
 
-    if (!replica_find_domain(worker->replica, request->host, request->host_length, &domain) &&
-        !replica_default_domain(worker->replica, &domain))
-        return false;
-    length =
-        slug_from_path(request->path.bytes, request->path.length, !domain.case_sensitive, slug);
-    return length > 0 && replica_find_link(worker->replica, domain.id, slug, length, out);
+    return replica_find_domain(worker->replica, request->host, request->host_length, out) ||
+           replica_default_domain(worker->replica, out);
+}
+
+/* The link that the path names there. */
+static bool find_link(struct worker *worker, const struct domain *domain, struct link *out)
+{
+    const struct text *path = &worker->request.path;
+    char slug[LINK_SLUG_MAX];
+    size_t length = slug_from_path(path->bytes, path->length, !domain->case_sensitive, slug);
+
+    return length > 0 && replica_find_link(worker->replica, domain->id, slug, length, out);
 }
 
 /* Puts the click into the journal's round. Returns its place among the round's clicks with its id in
@@ -125,22 +129,29 @@ static struct round_click *record_click(struct connection *connection, struct ev
     return click;
 }
 
-static void serve_link(struct connection *connection, enum reply_connection said)
+/* Answers what the replica decides about: links, and what stands at "/". */
+static void serve_replica(struct connection *connection, enum route route,
+                          enum reply_connection said)
 {
     struct worker *worker = connection->worker;
-    struct event event = {.kind = EVENT_CLICK};
     const struct request *request = &worker->request;
+    struct event event;
     struct round_click *click = NULL;
     struct decision decision;
     char id[CLICK_ID_LENGTH];
+    struct domain domain;
     struct link link;
-    bool found;
+    bool has_domain = find_domain(worker, &domain), has_link;
 
-    if (!replica_complete(worker->replica)) {
+    if (route == ROUTE_ROOT) {
+        decide_root(has_domain ? &domain : NULL, &decision);
+    } else if (!replica_complete(worker->replica)) {
         decision = (struct decision){.answer = ANSWER_UNAVAILABLE};
     } else {
-        found = find_link(worker, request, &link);
-        decide_link(request, found ? &link : NULL, worker->round.wall_us, &decision, &event.click);
+        has_link = has_domain && find_link(worker, &domain, &link);
+        event.kind = EVENT_CLICK;
+        decide_link(request, has_domain ? &domain : NULL, has_link ? &link : NULL,
+                    worker->round.wall_us, &decision, &event.click);
         if (decision.click)
             click = record_click(connection, &event, &decision, id);
     }
@@ -178,8 +189,8 @@ int serve_request(struct connection *connection, const char *bytes, size_t lengt
     said = said_of(connection, head);
     request_read(head, &worker->request);
     route = request_route(&worker->request);
-    if (route == ROUTE_LINK) {
-        serve_link(connection, said);
+    if (route == ROUTE_LINK || route == ROUTE_ROOT) {
+        serve_replica(connection, route, said);
     } else {
         decide_other(route, &decision);
         gather(connection, &decision, said, head->method != HTTP_HEAD, NULL, NULL);

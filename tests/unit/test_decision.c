@@ -19,6 +19,7 @@ static const struct http_limits limits = {16384, 8192, 100};
 static struct http_head head;
 static struct request request;
 static struct reply_writer writer;
+static struct domain domain = {.id = 3, .redirect_status = 302, .click_id = true};
 
 static void read_request(const char *text)
 {
@@ -54,7 +55,7 @@ static const char *location(const char *query, const struct link *link, const ch
 
     snprintf(text, sizeof text, "GET /a?%s HTTP/1.1\r\nHost: h\r\n\r\n", query);
     read_request(text);
-    decide_link(&request, link, NOW, &decision, &click);
+    decide_link(&request, &domain, link, NOW, &decision, &click);
     length = location_write(&decision, &name, id, out, &mark);
     most = location_max(strlen(query));
     assert_true(length <= most && mark.at + mark.length <= length);
@@ -125,15 +126,24 @@ static void routes_by_method_and_path(void **state)
         const char *line;
         enum route route;
     } cases[] = {
-        {"GET /abc", ROUTE_LINK},          {"HEAD /abc", ROUTE_LINK},
-        {"POST /abc", ROUTE_METHOD},       {"DELETE /-/health", ROUTE_METHOD},
-        {"GET /-/health", ROUTE_HEALTH},   {"GET /-/health?x=1", ROUTE_HEALTH},
-        {"GET /-/healthy", ROUTE_NOTHING}, {"GET /-/", ROUTE_NOTHING},
-        {"GET /robots.txt", ROUTE_ROBOTS}, {"GET /favicon.ico", ROUTE_FAVICON},
-        {"GET /", ROUTE_NOTHING},          {"GET http://h", ROUTE_NOTHING},
-        {"GET http://h/abc", ROUTE_LINK},  {"GET /.well-known/x", ROUTE_NOTHING},
-        {"GET /-abc", ROUTE_LINK},         {"OPTIONS *", ROUTE_METHOD},
-        {"CONNECT h:443", ROUTE_METHOD},   {"GET /robots.txt2", ROUTE_LINK},
+        {"GET /abc", ROUTE_LINK},
+        {"HEAD /abc", ROUTE_LINK},
+        {"POST /abc", ROUTE_METHOD},
+        {"DELETE /-/health", ROUTE_METHOD},
+        {"GET /-/health", ROUTE_HEALTH},
+        {"GET /-/health?x=1", ROUTE_HEALTH},
+        {"GET /-/healthy", ROUTE_NOTHING},
+        {"GET /-/", ROUTE_NOTHING},
+        {"GET /robots.txt", ROUTE_ROBOTS},
+        {"GET /favicon.ico", ROUTE_FAVICON},
+        {"GET /", ROUTE_ROOT},
+        {"GET http://h", ROUTE_ROOT},
+        {"GET http://h/abc", ROUTE_LINK},
+        {"GET /.well-known/x", ROUTE_NOTHING},
+        {"GET /-abc", ROUTE_LINK},
+        {"OPTIONS *", ROUTE_METHOD},
+        {"CONNECT h:443", ROUTE_METHOD},
+        {"GET /robots.txt2", ROUTE_LINK},
     };
 
     (void)state;
@@ -148,7 +158,7 @@ static void routes_by_method_and_path(void **state)
 
 static enum answer decide(const struct link *link, struct decision *decision, struct click *click)
 {
-    decide_link(&request, link, NOW, decision, click);
+    decide_link(&request, &domain, link, NOW, decision, click);
     return decision->answer;
 }
 
@@ -208,6 +218,48 @@ static void sends_late_visitors_to_the_fallback(void **state)
     assert_int_equal(click.verdict, VERDICT_INVALID);
     assert_memory_equal(click.rule.bytes, "link_expired", click.rule.length);
     assert_string_equal(location("b=c", &link, NULL), "https://shop.example/over#x");
+}
+
+static void leaves_to_the_domain_what_the_link_leaves_open(void **state)
+{
+    struct link link = make_link("https://shop.example/", LINK_CLICK_ID_INHERITED);
+    struct domain plain = domain;
+    struct decision decision;
+    struct click click;
+
+    (void)state;
+    read_request("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    link.redirect_status = 0;
+    domain.redirect_status = 307;
+    assert_int_equal(decide(&link, &decision, &click), ANSWER_TEMPORARY);
+    assert_true(decision.click_id);
+    domain.click_id = false;
+    assert_int_equal(decide(&link, &decision, &click), ANSWER_TEMPORARY);
+    assert_true(decision.click && !decision.click_id);
+
+    domain.fallback = TEXT("https://shop.example/domain");
+    link.flags |= LINK_USED_UP;
+    assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
+    assert_true(decision.expired && decision.click);
+    assert_int_equal(decision.destination.length, domain.fallback.length);
+    link.fallback = TEXT("https://shop.example/l");
+    assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
+    assert_int_equal(decision.destination.length, link.fallback.length);
+
+    domain.not_found_destination = TEXT("https://shop.example/nf");
+    assert_int_equal(decide(NULL, &decision, &click), ANSWER_FOUND);
+    assert_false(decision.click);
+    assert_int_equal(decision.destination.length, domain.not_found_destination.length);
+    decide_link(&request, NULL, NULL, NOW, &decision, &click);
+    assert_int_equal(decision.answer, ANSWER_NOT_FOUND);
+
+    decide_root(&domain, &decision);
+    assert_int_equal(decision.answer, ANSWER_NOT_FOUND);
+    domain.root_destination = TEXT("https://brand.example/");
+    decide_root(&domain, &decision);
+    assert_int_equal(decision.answer, ANSWER_FOUND);
+    assert_false(decision.click);
+    domain = plain;
 }
 
 static void heads_are_no_clicks(void **state)
@@ -344,6 +396,7 @@ int main(void)
         cmocka_unit_test(routes_by_method_and_path),
         cmocka_unit_test(decides_by_the_state_of_the_link),
         cmocka_unit_test(sends_late_visitors_to_the_fallback),
+        cmocka_unit_test(leaves_to_the_domain_what_the_link_leaves_open),
         cmocka_unit_test(heads_are_no_clicks),
         cmocka_unit_test(builds_locations),
         cmocka_unit_test(bounds_what_it_passes_on),
