@@ -53,6 +53,7 @@ METRIC(GAUGE, ship_stuck_origins, "Origins whose journal begins after what Redis
 /* flush */
 METRIC(COUNTER, flushed_events_total, "Events committed to PostgreSQL.")
 METRIC(COUNTER, flushed_batches_total, "Flush transactions committed.")
+METRIC(COUNTER, links_used_up_total, "Links marked as used up: their human clicks reached max_clicks.")
 METRIC(COUNTER, flush_duplicates_total, "Events met again at or below the watermark and dropped.")
 METRIC(COUNTER, flush_retries_total, "Flush transactions begun over after an error.")
 METRIC(COUNTER, flush_takeovers_total, "Frozen flushers ended.")

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "server/clicks/flush_array.h"
+#include "server/clicks/flush_limits.h"
 #include "server/clicks/flush_lock.h"
 #include "server/clicks/flush_store.h"
 #include "server/clicks/recover.h"
@@ -313,6 +314,16 @@ static bool take(struct flusher *flusher, bool trouble, struct error *error)
     return true;
 }
 
+/* After the acknowledgement, so that it holds up nothing. Failing at it does not fail the pass. */
+static void mark_used_up(struct flusher *flusher)
+{
+    struct error error;
+
+    if (!flush_batch_empty(&flusher->batch) &&
+        !flush_limits(flusher->postgres, &flusher->rollup, &error))
+        log_warn("limits_not_marked", "partition=%u error=%s", flusher->partition, error.text);
+}
+
 static bool recover(struct flusher *flusher, const char *reason, uint64_t origin,
                     struct error *error)
 {
@@ -346,6 +357,7 @@ static enum flush_result pass_locked(struct flusher *flusher, struct error *erro
         return recover(flusher, trouble, origin, error) ? FLUSH_PASS_AGAIN : FLUSH_PASS_FAILED;
     if (!take(flusher, trouble != NULL, error))
         return FLUSH_PASS_FAILED;
+    mark_used_up(flusher);
     if (batch->refused_count == 0)
         flusher->events_max = 0;
     moved_on = pass_over_holes(flusher, trouble != NULL) || !flush_batch_empty(batch) ||

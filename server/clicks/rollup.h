@@ -31,8 +31,8 @@ void rollup_clear(struct rollup *rollup);
 /* Counts a click. */
 void rollup_add(struct rollup *rollup, uint64_t link, int64_t hour, enum verdict verdict);
 
-/* Moves the rows to the front, in key order; returns how many there are. Only rollup_clear() may
- * follow. */
+/* Moves the rows to the front, in key order; returns how many there are (`used`). They may be read;
+ * then only rollup_clear() may follow. */
 size_t rollup_sort(struct rollup *rollup);
 
 /* Hours since 1970, rounded down. */

@@ -274,6 +274,20 @@ bool replica_remove_domain(struct replica_writer *writer, uint64_t id, int64_t *
     return rc == 0 || fail(writer, "removing a domain", rc, error);
 }
 
+bool replica_get_salt(struct replica_writer *writer, int64_t day,
+                      unsigned char out[REPLICA_SALT_BYTES])
+{
+    unsigned char key[8];
+    MDB_val value;
+
+    id_key((uint64_t)day, key);
+    if (store_get(&writer->served, REPLICA_SALTS, key, sizeof key, &value) != 0 ||
+        value.mv_size != REPLICA_SALT_BYTES)
+        return false;
+    memcpy(out, value.mv_data, REPLICA_SALT_BYTES);
+    return true;
+}
+
 bool replica_put_salt(struct replica_writer *writer, int64_t day,
                       const unsigned char salt[REPLICA_SALT_BYTES], int64_t *changes,
                       struct error *error)

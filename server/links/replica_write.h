@@ -64,10 +64,13 @@ bool replica_put_domain(struct replica_writer *writer, const struct domain *doma
 bool replica_remove_domain(struct replica_writer *writer, uint64_t id, int64_t *changes,
                            struct error *error) MUST_CHECK;
 
-/* Salts of visitor values, by day as in replica_salt(). */
+/* Salts of visitor values, by day as in replica_salt(). All within a change; get: false if there is
+ * none. */
 bool replica_put_salt(struct replica_writer *writer, int64_t day,
                       const unsigned char salt[REPLICA_SALT_BYTES], int64_t *changes,
                       struct error *error) MUST_CHECK;
+bool replica_get_salt(struct replica_writer *writer, int64_t day,
+                      unsigned char out[REPLICA_SALT_BYTES]) MUST_CHECK;
 bool replica_remove_salts(struct replica_writer *writer, int64_t before, int64_t *changes,
                           struct error *error) MUST_CHECK;
 

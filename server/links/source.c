@@ -184,6 +184,12 @@ bool source_set(struct source *source, const char *name, const char *value, stru
     return finish_query(source, NULL, error);
 }
 
+bool source_query(struct source *source, const char *sql, PGresult **rows, struct error *error)
+{
+    assert(PQtransactionStatus(source->connection) == PQTRANS_IDLE);
+    return run(source, sql, rows, error);
+}
+
 /* One row, or what there is instead of it: `length` as PQgetCopyData() returns it. */
 static bool next_row(struct source *source, char **message, int *length, struct error *error)
 {

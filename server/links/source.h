@@ -4,6 +4,7 @@
  *
  * After any failure (also the order to stop, which source_stopped() tells) the session is good for
  * source_close() only. */
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,11 @@ bool source_commit(struct source *source, struct error *error) MUST_CHECK;
 /* Sets what queries read by current_setting(), since COPY takes no parameters. */
 bool source_set(struct source *source, const char *name, const char *value,
                 struct error *error) MUST_CHECK;
+
+/* Runs statements outside of source_begin() (a transaction of their own) and hands over the result of
+ * the last one, for PQclear(). No parameters: `sql` must be harmless as it is. */
+bool source_query(struct source *source, const char *sql, PGresult **rows,
+                  struct error *error) MUST_CHECK;
 
 /* Called for each row; false ends the copy with its error. */
 typedef bool source_on_row(struct text tuple, void *argument, struct error *error);

@@ -20,6 +20,9 @@
  * grow old): the stored one is older then than the one in memory, which costs a successor a few rows
  * to read again.
  *
+ * Salts of visitor values (salts.h) are exchanged before a snapshot, at the beginning of a session,
+ * and every SALTS_EVERY_S. Old ones leave the replica on time even while PostgreSQL is away.
+ *
  * The role is ready as soon as there is a complete replica, whether or not PostgreSQL answers. */
 #include <assert.h>
 #include <inttypes.h>
@@ -30,6 +33,7 @@
 
 #include "server/links/replica_write.h"
 #include "server/links/row.h"
+#include "server/links/salts.h"
 #include "server/links/source.h"
 #include "server/role.h"
 #include "shared/clock.h"
@@ -55,6 +59,7 @@ struct sync {
     unsigned skipped;  /* of this pass */
     int64_t changes;   /* of the open LMDB transaction */
     int64_t written_at_us;
+    int64_t salts_due_us;
     char identity[REPLICA_SOURCE_MAX];   /* of the server that is polled */
     char snapshot[REPLICA_SNAPSHOT_MAX]; /* up to which the replica holds all changes */
     struct link_row link;                /* too large for the stack of a callback */
@@ -422,10 +427,12 @@ static bool snapshot(struct sync *sync, struct error *error)
 {
     int64_t start_us = clock_mono_us();
     struct source_state state;
+    struct salts salts;
 
     begin_pass(sync);
-    if (!source_begin(sync->source, &state, error) || !remember(sync, &state, error) ||
-        !replica_build_begin(sync->writer, error) ||
+    if (!salts_exchange(sync->source, sync->writer, &salts, error) ||
+        !source_begin(sync->source, &state, error) || !remember(sync, &state, error) ||
+        !replica_build_begin(sync->writer, error) || !salts_build(sync->writer, &salts, error) ||
         !source_copy(sync->source, COPY_DOMAINS, on_built_domain, sync, error) ||
         !source_copy(sync->source, COPY_LINKS, on_built_link, sync, error) ||
         !source_copy(sync->source, COPY_LINK_IDS, on_built_link_id, sync, error) ||
@@ -440,12 +447,27 @@ static bool snapshot(struct sync *sync, struct error *error)
     return true;
 }
 
+/* Salts ----------------------------------------------------------------------------------------- */
+
+static bool keep_salts(struct sync *sync, struct error *error)
+{
+    struct salts salts;
+
+    if (clock_mono_us() < sync->salts_due_us)
+        return true;
+    sync->salts_due_us = clock_mono_us() + SALTS_EVERY_S * US_PER_SECOND;
+    return salts_exchange(sync->source, sync->writer, &salts, error) &&
+           salts_store(sync->writer, &salts, error);
+}
+
 /* Sessions -------------------------------------------------------------------------------------- */
 
 static bool open_session(struct sync *sync, struct error *error)
 {
+    static const struct salts none;
     const struct settings *settings = &sync->context->settings;
 
+    sync->salts_due_us = 0;
     sync->comparing = sync->changing = false;
     sync->identity[0] = sync->snapshot[0] = '\0';
     sync->written_at_us = clock_mono_us();
@@ -453,8 +475,11 @@ static bool open_session(struct sync *sync, struct error *error)
     if (!sync->writer)
         return false;
     metrics->replica_links = replica_writer_links(sync->writer);
-    if (replica_writer_usable(sync->writer))
+    if (replica_writer_usable(sync->writer)) {
         role_ready();
+        if (!salts_store(sync->writer, &none, error)) /* the old ones go, whoever is away */
+            return false;
+    }
     sync->source = source_open(sync->context, error);
     if (!sync->source)
         return false;
@@ -485,7 +510,7 @@ static bool serve(struct sync *sync, struct error *error)
     if ((sync->rebuild || !replica_writer_usable(sync->writer)) && !snapshot(sync, error))
         return false;
     role_ready();
-    while (poll_changes(sync, error)) {
+    while (keep_salts(sync, error) && poll_changes(sync, error)) {
         caught_up = true;
         if (sync->comparing && !compare_chunk(sync, error))
             break;
