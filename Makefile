@@ -91,7 +91,7 @@ build/fuzz/libkudos.a: $(LIBRARY:%.c=build/fuzz/obj/%.o)
 $(OUT)/unit/%: tests/unit/%.c $(OUT)/libkudos.a
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -o $@ $< \
+	$(Q)$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -fno-lto -o $@ $< \
 	    $(OUT)/libkudos.a $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
 
 # Everything from a bare machine. These call make again, since what they install decides how.
