@@ -136,16 +136,27 @@ enum log_level settings_log_level(const struct settings *settings)
     return (enum log_level)find_level(settings->log_level);
 }
 
+static bool check_word(const char *name, const char *value, const char *one, const char *other,
+                       struct error *error)
+{
+    return strcmp(value, one) == 0 || strcmp(value, other) == 0 ||
+           error_set(error, "%s: \"%.60s\" is neither %s nor %s", name, value, one, other);
+}
+
+static bool check_proxies(const struct settings *settings, struct error *error)
+{
+    return strcmp(settings->proxy_protocol, "off") == 0 ||
+           settings->trusted_proxies[strspn(settings->trusted_proxies, " ,")] != '\0' ||
+           error_set(error, "proxy_protocol is required, but trusted_proxies is empty: nobody "
+                            "could connect");
+}
+
 /* Checks that need more than one type and range. */
 static bool check(const struct settings *settings, struct error *error)
 {
     if (find_level(settings->log_level) < 0)
         return error_set(error, "log_level: \"%.60s\" is none of debug, info, warn, error",
                          settings->log_level);
-    if (strcmp(settings->proxy_protocol, "off") != 0 &&
-        strcmp(settings->proxy_protocol, "required") != 0)
-        return error_set(error, "proxy_protocol: \"%s\" is neither off nor required",
-                         settings->proxy_protocol);
     if (strncmp(settings->base_url, "http://", 7) != 0 &&
         strncmp(settings->base_url, "https://", 8) != 0)
         return error_set(error, "base_url: \"%.200s\" must begin with http:// or https://",
@@ -157,7 +168,9 @@ static bool check(const struct settings *settings, struct error *error)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", *c))
             return error_set(error, "click_id_param: \"%s\" may hold letters, digits, _ - . only",
                              settings->click_id_param);
-    return true;
+    return check_word("prefetch", settings->prefetch, "refuse", "serve", error) &&
+           check_word("proxy_protocol", settings->proxy_protocol, "off", "required", error) &&
+           check_proxies(settings, error);
 }
 
 /* libconfuse calls this for its own complaints (syntax, unknown names), with file and line. */

@@ -92,6 +92,8 @@ SETTING(TEXT, trusted_proxies, 0, 1023, "", "", RELOAD_LIVE,
 
 SETTING(TEXT, proxy_protocol, 3, 8, "", "off", RELOAD_RESTART,
         "required: every connection to listen must begin with a PROXY header (version 1 or 2) from a trusted proxy, or is closed. off: it is not looked for.")
+SETTING(TEXT, prefetch, 5, 6, "", "refuse", RELOAD_LIVE,
+        "What browsers get that fetch a link ahead (Sec-Purpose: prefetch). refuse: 503, so that they ask again when somebody follows it, and that click is seen. serve: the redirect.")
 SETTING(TEXT, bot_patterns, 0, 512, "", "", RELOAD_LIVE,
         "File with further bots in the crawler-user-agents layout ([{\"pattern\": …, \"tags\": […]}, …]); it goes before the lists that are built in. Empty: none.")
 SETTING(TEXT, untracked_networks, 0, 1023, "", "", RELOAD_LIVE,

@@ -271,7 +271,7 @@ static void on_end(struct connection *connection, ssize_t result)
 {
     if (result < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (result == 0 && connection->state == CONNECTION_HEAD) {
+    if (result == 0 && connection->state == CONNECTION_HEAD && !connection->awaits_proxy_header) {
         connection->began_us = connection->since_us;
         serve_refusal(connection, ANSWER_BAD);
         connection->lingering = false;
@@ -449,10 +449,14 @@ void connections_serve_pending(struct worker *worker)
     }
 }
 
-/* Answers 408 where a part of a head is there, and closes. */
+/* Answers 408 where a part of a head is there, and closes. A part of a PROXY header gets nothing. */
 static void expire_head(struct connection *connection)
 {
     metrics->timeouts_head_total++;
+    if (connection->awaits_proxy_header) {
+        retire(connection);
+        return;
+    }
     connection->began_us = connection->since_us;
     serve_refusal(connection, ANSWER_TIMEOUT);
     connection->lingering = true;

@@ -1,10 +1,13 @@
 #pragma once
-/* The decision: from a request, the link behind its slug and the time, to the answer and the click.
- * Pure: no socket, no clock, no allocation; everything that the public plane promises about links
- * can be tested here alone.
+/* The decision: from a request, the domain and link that it names and the time, to the answer and
+ * the click. Pure: no socket, no clock, no allocation; everything that the public plane promises
+ * about links can be tested here alone.
  *
- * Who clicked is not decided here (server/visitor/classify.h), but a click that no one is to be
- * paid for since the link had expired is marked as invalid here. */
+ * In two steps, since where a link leads can depend on who asks:
+ *   decide_link()      what the link's state says, and whether the visitor has to be known
+ *   (classify())       who it is (server/visitor/classify.h)
+ *   decide_visitor()   prefetches, late visitors, the link's rules
+ * A click that no one is to be paid for is marked as invalid here, with the reason. */
 #include "server/clicks/event.h"
 #include "server/links/link.h"
 #include "server/redirect/request.h"
@@ -13,6 +16,8 @@
 enum answer {
     ANSWER_HEALTH,      /* 200 */
     ANSWER_ROBOTS,      /* 200 */
+    ANSWER_JSON,        /* 200, with decision.body */
+    ANSWER_PREVIEW,     /* 200, with decision.body */
     ANSWER_FAVICON,     /* 204 */
     ANSWER_MOVED,       /* 301 */
     ANSWER_FOUND,       /* 302 */
@@ -25,6 +30,7 @@ enum answer {
     ANSWER_GONE,        /* 410 */
     ANSWER_TARGET_LONG, /* 414 */
     ANSWER_HEAD_LARGE,  /* 431 */
+    ANSWER_PREFETCH,    /* 503 */
     ANSWER_UNAVAILABLE, /* 503 */
 };
 #define ANSWER_COUNT (ANSWER_UNAVAILABLE + 1)
@@ -35,30 +41,54 @@ int answer_status(enum answer answer);
 /* The answer to a head that http_head_parse() refused. */
 enum answer answer_to_bad_head(int status);
 
+/* Where the destination carries the click's id. */
+enum decision_id {
+    ID_NONE,
+    ID_PARAMETER, /* in a parameter that is appended */
+    ID_IN_PLACE,  /* where the destination says {click_id} */
+};
+
+/* Why a redirect comes too late. */
+enum decision_late { LATE_NOT, LATE_EXPIRED, LATE_USED_UP };
+
 struct decision {
     enum answer answer;
-    bool click;    /* is to be journalled */
-    bool click_id; /* may carry a click id */
-    bool expired;  /* the click is invalid: the link was over */
+    bool click;         /* is to be journalled */
+    bool needs_visitor; /* classify(), then decide_visitor() */
+    enum decision_id id;
+    enum decision_late late;
     /* of a redirect: */
     struct text destination;
     size_t fragment_offset; /* the destination's length if it has no fragment */
     bool has_query;         /* the destination has a query */
+    bool is_template;       /* it holds {country} or {click_id} */
+    bool wants_id;          /* the link says that a click id is to be appended */
+    char country[2];        /* for {country}; NULs: unknown */
     struct text query;      /* parameters to pass on; empty: none */
+    /* of ANSWER_JSON and ANSWER_PREVIEW: */
+    struct text body;
 };
 
-/* Decides a request that request_route() calls ROUTE_LINK. `link` is NULL if there is none, and
- * `domain` if there is not even one of these. If it is a click, fills the fields of `click` that do
- * not depend on the visitor, and zeroes the others. */
+/* What else decide_visitor() goes by. */
+struct decision_policy {
+    bool refuse_prefetch; /* so that the browser asks again when somebody really goes there */
+    uint64_t draw;        /* chooses the variant of a split */
+};
+
+/* Decides a request that request_route() calls ROUTE_LINK or ROUTE_PREVIEW. `link` is NULL if there
+ * is none on the domain. If it is a click or the visitor has to be known, fills the fields of
+ * `click` that do not depend on the visitor, and zeroes the others. */
 void decide_link(const struct request *request, const struct domain *domain,
                  const struct link *link, int64_t now_us, struct decision *out,
                  struct click *click);
 
-/* Decides ROUTE_ROOT: where the domain says that "/" leads. */
-void decide_root(const struct domain *domain, struct decision *out);
+/* Goes on where decide_link() says needs_visitor; `click` has been through classify(). */
+void decide_visitor(const struct request *request, const struct link *link,
+                    const struct decision_policy *policy, struct decision *out,
+                    struct click *click);
 
-/* Decides all other requests. */
+/* Decides what a domain answers itself: ROUTE_ROOT, ROUTE_ASSOCIATION, ROUTE_ASSETLINKS. */
+void decide_domain(enum route route, const struct domain *domain, struct decision *out);
+
+/* Decides what needs nothing but the route. */
 void decide_other(enum route route, struct decision *out);
-
-/* After classify(): a click on an expired link is invalid, whoever it was. */
-void decide_verdict(const struct decision *decision, struct click *click);

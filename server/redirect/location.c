@@ -4,6 +4,14 @@
 #include <assert.h>
 #include <string.h>
 
+#include "server/redirect/test_link.h"
+
+#define COUNTRY  "{country}"
+#define CLICK_ID "{click_id}"
+
+/* Placeholders of one destination that the click id is filled into, at most: its length says. */
+#define IN_PLACE_MAX (LINK_DESTINATION_MAX / (sizeof CLICK_ID - 1))
+
 /* Bytes that may stand in a query as they are: those of RFC 3986, and '%', '[' and ']', which
  * visitors' browsers send unencoded. */
 static const bool query_bytes[256] = {
@@ -106,6 +114,9 @@ static char *put_separator(char *at, const char *start, bool *has_query)
     return at;
 }
 
+/* A test link's sign is for us alone. */
+static const struct text test_name = {TEST_LINK_PARAM, sizeof TEST_LINK_PARAM - 1};
+
 /* Appends the request's parameters that the destination does not have. */
 static char *put_parameters(const struct decision *decision, const struct text *id_name,
                             const char *start, char *at, bool *has_query)
@@ -118,7 +129,8 @@ static char *put_parameters(const struct decision *decision, const struct text *
     for (int count = 0; from < end && count < LOCATION_PARAMETERS_MAX; from = next + 1, count++) {
         struct text name = next_name(from, end, &next);
 
-        if (next == from || same_name(&name, id_name) || has_name(own, base_end, &name))
+        if (next == from || same_name(&name, id_name) || same_name(&name, &test_name) ||
+            has_name(own, base_end, &name))
             continue;
         at = put_separator(at, start, has_query);
         for (; from < next; from++) {
@@ -133,10 +145,95 @@ static char *put_parameters(const struct decision *decision, const struct text *
     return at;
 }
 
+/* Placeholders ----------------------------------------------------------------------------------- */
+
+static bool begins(const char *at, const char *end, const char *what)
+{
+    size_t length = strlen(what);
+
+    return (size_t)(end - at) >= length && memcmp(at, what, length) == 0;
+}
+
+static char *put_country(char *at, const char country[2])
+{
+    for (int i = 0; i < 2 && country[i]; i++) {
+        if (ascii_is_alnum(country[i]))
+            *at++ = country[i];
+        else
+            at = put_encoded(at, (unsigned char)country[i]);
+    }
+    return at;
+}
+
+static char *put_id(char *at, const char *start, const char *click_id, struct location_mark *mark)
+{
+    if (!click_id)
+        return at;
+    if (!mark->in_place)
+        mark->at = (size_t)(at - start);
+    mark->in_place = true;
+    at = put(at, click_id, CLICK_ID_LENGTH);
+    mark->length = (size_t)(at - start) - mark->at;
+    return at;
+}
+
+/* A piece of a destination with its placeholders filled in. */
+static char *put_filled(const struct decision *decision, const char *from, size_t length,
+                        const char *click_id, const char *start, char *at,
+                        struct location_mark *mark)
+{
+    const char *end = from + length;
+
+    while (from < end) {
+        const char *brace = memchr(from, '{', (size_t)(end - from));
+
+        if (!brace)
+            brace = end;
+        at = put(at, from, (size_t)(brace - from));
+        from = brace;
+        if (begins(from, end, COUNTRY)) {
+            at = put_country(at, decision->country);
+            from += sizeof COUNTRY - 1;
+        } else if (begins(from, end, CLICK_ID)) {
+            at = put_id(at, start, click_id, mark);
+            from += sizeof CLICK_ID - 1;
+        } else if (from < end) {
+            *at++ = *from++;
+        }
+    }
+    return at;
+}
+
+/* A piece of the destination. */
+static char *put_piece(const struct decision *decision, size_t from, size_t to,
+                       const char *click_id, const char *start, char *at,
+                       struct location_mark *mark)
+{
+    const char *bytes = decision->destination.bytes;
+
+    if (!decision->is_template)
+        return put(at, bytes + from, to - from);
+    return put_filled(decision, bytes + from, to - from, click_id, start, at, mark);
+}
+
+/* The whole ---------------------------------------------------------------------------------------- */
+
 size_t location_max(size_t query_length)
 {
-    return LINK_DESTINATION_MAX + 3 * query_length + 1 + 1 + LOCATION_NAME_MAX + 1 +
-           CLICK_ID_LENGTH;
+    return LINK_DESTINATION_MAX + IN_PLACE_MAX * CLICK_ID_LENGTH + 3 * query_length + 1 + 1 +
+           LOCATION_NAME_MAX + 1 + CLICK_ID_LENGTH;
+}
+
+static char *put_id_parameter(const struct text *name, const char *click_id, const char *start,
+                              char *at, bool *has_query, struct location_mark *mark)
+{
+    mark->at = (size_t)(at - start);
+    at = put_separator(at, start, has_query);
+    at = put(at, name->bytes, name->length);
+    *at++ = '=';
+    at = put(at, click_id, CLICK_ID_LENGTH);
+    mark->length = (size_t)(at - start) - mark->at;
+    return at;
 }
 
 size_t location_write(const struct decision *decision, const struct text *name,
@@ -144,24 +241,43 @@ size_t location_write(const struct decision *decision, const struct text *name,
 {
     const struct text *destination = &decision->destination;
     bool has_query = decision->has_query;
-    char *at = put(out, destination->bytes, decision->fragment_offset);
+    char *at;
 
     assert(destination->length > 0 && destination->length <= LINK_DESTINATION_MAX);
     assert(decision->fragment_offset <= destination->length && name->length <= LOCATION_NAME_MAX);
+    *mark = (struct location_mark){.length = 0};
+    at = put_piece(decision, 0, decision->fragment_offset, click_id, out, out, mark);
     if (decision->query.length > 0)
         at = put_parameters(decision, name, out, at, &has_query);
-    *mark = (struct location_mark){(size_t)(at - out), 0};
-    if (click_id) {
-        at = put_separator(at, out, &has_query);
-        at = put(at, name->bytes, name->length);
-        *at++ = '=';
-        at = put(at, click_id, CLICK_ID_LENGTH);
-        mark->length = (size_t)(at - out) - mark->at;
-    }
-    at = put(at, destination->bytes + decision->fragment_offset,
-             destination->length - decision->fragment_offset);
+    if (click_id && decision->id == ID_PARAMETER)
+        at = put_id_parameter(name, click_id, out, at, &has_query, mark);
+    at = put_piece(decision, decision->fragment_offset, destination->length, click_id, out, at,
+                   mark);
     assert((size_t)(at - out) <= location_max(decision->query.length));
     return (size_t)(at - out);
+}
+
+static size_t cut(char *bytes, size_t length, size_t at, size_t count)
+{
+    assert(count > 0 && at + count <= length);
+    memmove(bytes + at, bytes + at + count, length - at - count);
+    return length - count;
+}
+
+size_t location_strip(const struct location_mark *mark, char *bytes, size_t length)
+{
+    char id[CLICK_ID_LENGTH], *found;
+    size_t end = mark->at + mark->length;
+
+    assert(mark->length >= CLICK_ID_LENGTH && end <= length);
+    if (!mark->in_place)
+        return cut(bytes, length, mark->at, mark->length);
+    memcpy(id, bytes + mark->at, sizeof id);
+    while ((found = memmem(bytes + mark->at, end - mark->at, id, sizeof id))) {
+        length = cut(bytes, length, (size_t)(found - bytes), sizeof id);
+        end -= sizeof id;
+    }
+    return length;
 }
 
 size_t location_encode_name(const char *name, size_t length, char *out)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/redirect/preview.h"
 #include "shared/clock.h"
 
 #define PRIVATE "Cache-Control: private, no-store\r\n"
@@ -15,16 +16,31 @@
 #define REDIRECT \
     PRIVATE "Referrer-Policy: strict-origin-when-cross-origin\r\nX-Robots-Tag: noindex\r\n"
 
+/* No script, nothing from elsewhere, in nobody's frame. */
+#define PAGE                                                                              \
+    PRIVATE "Content-Type: text/html; charset=utf-8\r\n"                                  \
+            "Content-Security-Policy: default-src 'none'; style-src '" PREVIEW_STYLE_HASH \
+            "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"          \
+            "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"         \
+            "X-Robots-Tag: noindex\r\n"
+
+#define LENGTH "Content-Length: "
+
 struct form {
     const char *status;
     const char *fields;
-    const char *body;
+    const char *body; /* NULL: decision.body */
 };
 
 static const struct form forms[ANSWER_COUNT] = {
     [ANSWER_HEALTH] = {"200 OK", PRIVATE PLAIN, "ok\n"},
     /* Robots may come in: what they find says noindex, which they could not see otherwise. */
     [ANSWER_ROBOTS] = {"200 OK", DAY PLAIN, "User-agent: *\nDisallow:\n"},
+    [ANSWER_JSON] = {"200 OK",
+                     "Cache-Control: public, max-age=300\r\nContent-Type: application/json\r\n"
+                     "X-Content-Type-Options: nosniff\r\n",
+                     NULL},
+    [ANSWER_PREVIEW] = {"200 OK", PAGE, NULL},
     [ANSWER_FAVICON] = {"204 No Content", DAY, ""},
     [ANSWER_MOVED] = {"301 Moved Permanently", REDIRECT, ""},
     [ANSWER_FOUND] = {"302 Found", REDIRECT, ""},
@@ -41,6 +57,10 @@ static const struct form forms[ANSWER_COUNT] = {
     [ANSWER_TARGET_LONG] = {"414 URI Too Long", PRIVATE PLAIN, "The address is too long.\n"},
     [ANSWER_HEAD_LARGE] = {"431 Request Header Fields Too Large", PRIVATE PLAIN,
                            "The request's header is too large.\n"},
+    /* The browser does without what it wanted beforehand, and asks again when somebody follows the
+     * link: that is the click. */
+    [ANSWER_PREFETCH] = {"503 Service Unavailable", PRIVATE PLAIN "X-Robots-Tag: noindex\r\n",
+                         "This link is not for fetching ahead.\n"},
     [ANSWER_UNAVAILABLE] = {"503 Service Unavailable", PRIVATE PLAIN "Retry-After: 1\r\n",
                             "Links are not loaded yet. Try again in a second.\n"},
 };
@@ -71,6 +91,23 @@ void reply_open(struct reply_writer *writer, const char *click_id_param)
     writer->name_length = location_encode_name(click_id_param, length, writer->name);
 }
 
+/* Everything up to what differs from request to request. */
+static size_t build_head(enum answer answer, const char *date, char out[REPLY_HEAD_MAX])
+{
+    const struct form *form = &forms[answer];
+    const char *last = is_redirect(answer) ? "Location: " : form->body ? "" : LENGTH;
+    char size[64] = "";
+    int length;
+
+    if (form->body && answer != ANSWER_FAVICON) /* RFC 9110: no Content-Length in a 204 */
+        snprintf(size, sizeof size, LENGTH "%zu\r\n", strlen(form->body));
+    length = snprintf(out, REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s", form->status, date,
+                      form->fields, size, last);
+    assert(length > 0 && length < REPLY_HEAD_MAX);
+    assert(!form->body || strlen(form->body) <= REPLY_BODY_MAX);
+    return (size_t)length;
+}
+
 void reply_set_time(struct reply_writer *writer, int64_t wall_us)
 {
     int64_t second = wall_us / US_PER_SECOND;
@@ -80,24 +117,31 @@ void reply_set_time(struct reply_writer *writer, int64_t wall_us)
         return;
     writer->built_for_s = second;
     clock_http_date(wall_us, date);
-    for (int i = 0; i < ANSWER_COUNT; i++) {
-        const struct form *form = &forms[i];
-        char size[64] = "";
-        int length;
-
-        if (i != ANSWER_FAVICON) /* RFC 9110: no Content-Length in a 204 */
-            snprintf(size, sizeof size, "Content-Length: %zu\r\n", strlen(form->body));
-        length = snprintf(writer->heads[i], REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s",
-                          form->status, date, form->fields, size,
-                          is_redirect((enum answer)i) ? "Location: " : "");
-        assert(length > 0 && length < REPLY_HEAD_MAX && strlen(form->body) <= REPLY_BODY_MAX);
-        writer->head_lengths[i] = (uint16_t)length;
-    }
+    for (int i = 0; i < ANSWER_COUNT; i++)
+        writer->head_lengths[i] = (uint16_t)build_head((enum answer)i, date, writer->heads[i]);
 }
 
 size_t reply_max(size_t target_length)
 {
-    return REPLY_HEAD_MAX + location_max(target_length) + REPLY_BODY_MAX + 64;
+    size_t redirect = location_max(target_length), body = REPLY_BODY_MAX;
+
+    if (body < PREVIEW_MAX)
+        body = PREVIEW_MAX;
+    if (body < DOMAIN_JSON_MAX)
+        body = DOMAIN_JSON_MAX;
+    return REPLY_HEAD_MAX + (redirect > body ? redirect : body) + 64;
+}
+
+/* A body that is the decision's own. */
+static char *put_own_body(const struct decision *decision, const struct text *said, bool with_body,
+                          char *at)
+{
+    at += snprintf(at, 32, "%zu\r\n", decision->body.length);
+    at = put(at, said->bytes, said->length);
+    at = put(at, "\r\n", 2);
+    return with_body && decision->body.length > 0
+               ? put(at, decision->body.bytes, decision->body.length)
+               : at;
 }
 
 size_t reply_write(const struct reply_writer *writer, const struct decision *decision,
@@ -109,8 +153,10 @@ size_t reply_write(const struct reply_writer *writer, const struct decision *dec
     char *at = out;
 
     assert(writer->built_for_s != 0 && answer < ANSWER_COUNT);
-    *mark = (struct location_mark){0, 0};
+    *mark = (struct location_mark){.length = 0};
     at = put(at, writer->heads[answer], writer->head_lengths[answer]);
+    if (!forms[answer].body)
+        return (size_t)(put_own_body(decision, said, with_body, at) - out);
     if (is_redirect(answer)) {
         struct text name = {writer->name, writer->name_length};
         size_t length = location_write(decision, &name, click_id, at, mark);

@@ -8,8 +8,8 @@
 #include "server/redirect/decision.h"
 #include "server/redirect/location.h"
 
-#define REPLY_HEAD_MAX 384 /* status line and fields, without Location, Connection and body */
-#define REPLY_BODY_MAX 128
+#define REPLY_HEAD_MAX 512 /* status line and fields, without Location, Connection and body */
+#define REPLY_BODY_MAX 128 /* of a fixed body */
 
 /* What the client has asked of its connection. */
 enum reply_connection {

@@ -56,6 +56,25 @@ static struct text list_of(const struct http_head *head, enum http_name name, ch
     return head->repeated & 1u << name ? join(head, name, joined) : head->known[name];
 }
 
+static bool ends(const struct text *text, const char *other)
+{
+    size_t length = strlen(other);
+
+    return text->length > length && memcmp(text->bytes + text->length - length, other, length) == 0;
+}
+
+/* Takes away the '+' that asks for the preview of a link, as it is or percent-encoded. */
+static bool cut_plus(struct text *path)
+{
+    if (ends(path, "+"))
+        path->length -= 1;
+    else if (ends(path, "%2B") || ends(path, "%2b"))
+        path->length -= 3;
+    else
+        return false;
+    return true;
+}
+
 void request_read(const struct http_head *head, struct request *out)
 {
     const struct text *known = head->known;
@@ -70,6 +89,7 @@ void request_read(const struct http_head *head, struct request *out)
         out->path.bytes++;
         out->path.length--;
     }
+    out->preview = cut_plus(&out->path);
     out->query = head->query;
     read_host(&head->host, out);
     out->forwarded_for = list_of(head, HTTP_NAME_X_FORWARDED_FOR, out->joined);
@@ -109,6 +129,8 @@ enum route request_route(const struct request *request)
 
     if (request->method == HTTP_OTHER)
         return ROUTE_METHOD;
+    if (request->preview)
+        return starts(path, "-/") || starts(path, ".well-known/") ? ROUTE_NOTHING : ROUTE_PREVIEW;
     if (path->length == 0)
         return ROUTE_ROOT;
     if (starts(path, "-/"))
@@ -117,5 +139,9 @@ enum route request_route(const struct request *request)
         return ROUTE_ROBOTS;
     if (is(path, "favicon.ico"))
         return ROUTE_FAVICON;
-    return starts(path, ".well-known/") ? ROUTE_NOTHING : ROUTE_LINK;
+    if (!starts(path, ".well-known/"))
+        return ROUTE_LINK;
+    if (is(path, ".well-known/apple-app-site-association"))
+        return ROUTE_ASSOCIATION;
+    return is(path, ".well-known/assetlinks.json") ? ROUTE_ASSETLINKS : ROUTE_NOTHING;
 }

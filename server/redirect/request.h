@@ -13,7 +13,8 @@
 
 struct request {
     enum http_method method;
-    struct text path;  /* without its leading slash */
+    struct text path;  /* without its leading slash, and without the '+' of a preview */
+    bool preview;      /* /{slug}+: somebody wants to see where the link leads */
     struct text query; /* without '?' */
     size_t host_length;
     char host[LINK_HOST_MAX];           /* lower-case, no port, no trailing dot; none if too long */
@@ -25,8 +26,11 @@ struct request {
 
 /* What a request is for, as far as its method and path tell. */
 enum route {
-    ROUTE_LINK, /* GET or HEAD on what may be a slug */
-    ROUTE_ROOT, /* GET or HEAD on "/" */
+    ROUTE_LINK,        /* GET or HEAD on what may be a slug */
+    ROUTE_PREVIEW,     /* the same with a '+' behind it */
+    ROUTE_ROOT,        /* GET or HEAD on "/" */
+    ROUTE_ASSOCIATION, /* /.well-known/apple-app-site-association */
+    ROUTE_ASSETLINKS,  /* /.well-known/assetlinks.json */
     ROUTE_HEALTH,
     ROUTE_ROBOTS,
     ROUTE_FAVICON,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/redirect/connection.h"
+#include "server/redirect/visit.h"
 #include "shared/crash.h"
 
 void worker_begin_round(struct worker *worker)
@@ -22,6 +23,7 @@ void worker_begin_round(struct worker *worker)
     round->wall_us = clock_wall_us();
     reply_set_time(&worker->replies, round->wall_us);
     replica_begin(worker->replica);
+    visit_follow_day(worker);
 }
 
 bool worker_has_room(const struct worker *worker)
@@ -37,11 +39,12 @@ bool worker_has_room(const struct worker *worker)
 static void strip_id(struct round *round, const struct round_click *click)
 {
     struct connection *connection = click->connection;
-    size_t end = connection->out_at + connection->out_length, behind = click->at + click->length;
+    size_t end = connection->out_at + connection->out_length;
+    size_t left;
 
-    assert(click->at > connection->out_at && behind < end && end <= round->used);
-    memmove(round->bytes + click->at, round->bytes + behind, end - behind);
-    connection->out_length -= click->length;
+    assert(click->mark.at > connection->out_at && end <= round->used);
+    left = location_strip(&click->mark, round->bytes, end);
+    connection->out_length -= end - left;
 }
 
 /* Writes the journal; makes sure that nobody gets the id of a click that is not in it. */
@@ -52,7 +55,7 @@ static void commit(struct worker *worker)
 
     /* from the last to the first, so that the places of those before stay right */
     for (unsigned i = round->click_count; i > 0 && round->clicks[i - 1].seq > stored; i--) {
-        if (round->clicks[i - 1].length > 0)
+        if (round->clicks[i - 1].mark.length > 0)
             strip_id(round, &round->clicks[i - 1]);
         round->lost++;
     }

@@ -8,7 +8,7 @@
 #include "server/conversions/click_id.h"
 #include "server/links/slug.h"
 #include "server/metrics.h"
-#include "server/visitor/client_address.h"
+#include "server/redirect/visit.h"
 
 /* Appends a reply to those of this connection; `click` is the one that it belongs to, or NULL. */
 static void gather(struct connection *connection, const struct decision *decision,
@@ -30,8 +30,8 @@ static void gather(struct connection *connection, const struct decision *decisio
 
         round->used += reply_write(&worker->replies, decision, said, with_body, click_id,
                                    round->bytes + at, &mark);
-        click->at = at + mark.at;
-        click->length = mark.length;
+        click->mark = mark;
+        click->mark.at += at;
     } else {
         round->used += reply_write(&worker->replies, decision, said, with_body, NULL,
                                    round->bytes + round->used, &mark);
@@ -69,48 +69,36 @@ void serve_refusal(struct connection *connection, enum answer answer)
     refuse(connection, answer, !is_head);
 }
 
-/* The domain of the request's Host, or else the default one. */
-static bool find_domain(struct worker *worker, struct domain *out)
+/* The domain of the request's Host, or the default domain. */
+static bool find_domain(struct worker *worker, const struct request *request, struct domain *out)
 {
-    const struct request *request = &worker->request;
-
     return replica_find_domain(worker->replica, request->host, request->host_length, out) ||
            replica_default_domain(worker->replica, out);
 }
 
-/* The link that the path names there. */
-static bool find_link(struct worker *worker, const struct domain *domain, struct link *out)
+static bool find_link(struct worker *worker, const struct request *request,
+                      const struct domain *domain, struct link *out)
 {
-    const struct text *path = &worker->request.path;
     char slug[LINK_SLUG_MAX];
-    size_t length = slug_from_path(path->bytes, path->length, !domain->case_sensitive, slug);
+    size_t length =
+        slug_from_path(request->path.bytes, request->path.length, !domain->case_sensitive, slug);
 
     return length > 0 && replica_find_link(worker->replica, domain->id, slug, length, out);
 }
 
-/* Puts the click into the journal's round. Returns its place among the round's clicks with its id in
- * `out`, or NULL if the journal does not take it: it is answered all the same. */
-static struct round_click *record_click(struct connection *connection, struct event *event,
+/* Puts the click into the journal's round. Returns its place among the round's clicks, with its id
+ * in `out` if the decision wants one; NULL if the journal does not take it: it is answered all the
+ * same. */
+static struct round_click *record_click(struct connection *connection, const struct event *event,
                                         const struct decision *decision, char out[CLICK_ID_LENGTH])
 {
     struct worker *worker = connection->worker;
     struct round *round = &worker->round;
-    struct visitor_request *visitor = &worker->request.visitor;
     unsigned char payload[EVENT_PAYLOAD_MAX];
-    struct classify_scratch scratch;
-    struct sockaddr_storage client;
     struct round_click *click;
     struct click_id id;
 
     metrics->clicks_total++;
-    visitor->address = &connection->peer.any;
-    if (worker->trusted.count > 0) {
-        client_address(&worker->trusted, visitor->address, worker->request.forwarded,
-                       worker->request.forwarded_for, &client);
-        visitor->address = (struct sockaddr *)&client;
-    }
-    classify(worker->classifier, visitor, &scratch, &event->click);
-    decide_verdict(decision, &event->click);
     id.seq = journal_append(worker->journal, payload, event_encode(event, payload));
     if (id.seq == 0) {
         round->lost++;
@@ -120,7 +108,7 @@ static struct round_click *record_click(struct connection *connection, struct ev
     click = &round->clicks[round->click_count++];
     click->seq = id.seq;
     click->connection = connection;
-    if (decision->click_id) {
+    if (decision->id != ID_NONE) {
         id.origin = journal_origin(worker->journal);
         id.link = event->click.link;
         id.time_us = event->click.time_us;
@@ -129,34 +117,90 @@ static struct round_click *record_click(struct connection *connection, struct ev
     return click;
 }
 
-/* Answers what the replica decides about: links, and what stands at "/". */
-static void serve_replica(struct connection *connection, enum route route,
-                          enum reply_connection said)
+/* Decides a request on a link, whoever asks; what the click's texts point to is in `scratch`. */
+static void decide(struct connection *connection, const struct domain *domain,
+                   const struct link *link, struct classify_scratch *scratch,
+                   struct decision *decision, struct click *click)
 {
     struct worker *worker = connection->worker;
     const struct request *request = &worker->request;
-    struct event event;
+    struct decision_policy policy = {.refuse_prefetch = worker->refuse_prefetch};
+
+    decide_link(request, domain, link, worker->round.wall_us, decision, click);
+    if (!decision->needs_visitor)
+        return;
+    visit_classify(connection, link, scratch, click);
+    if (link->rules.length > 0)
+        policy.draw = visit_draw(worker, click);
+    decide_visitor(request, link, &policy, decision, click);
+}
+
+static void serve_link(struct connection *connection, const struct domain *domain,
+                       const struct link *link, enum reply_connection said)
+{
+    struct event event = {.kind = EVENT_CLICK};
+    struct classify_scratch scratch;
     struct round_click *click = NULL;
     struct decision decision;
     char id[CLICK_ID_LENGTH];
+
+    decide(connection, domain, link, &scratch, &decision, &event.click);
+    if (decision.click)
+        click = record_click(connection, &event, &decision, id);
+    gather(connection, &decision, said, connection->worker->request.method == HTTP_GET,
+           click && decision.id != ID_NONE ? id : NULL, click);
+}
+
+/* Where a link leads, for who wants to know before following it. Nothing is recorded. */
+static void serve_preview(struct connection *connection, const struct domain *domain,
+                          const struct link *link, enum reply_connection said)
+{
+    static const struct text no_name = {"", 0};
+    struct worker *worker = connection->worker;
+    char destination[LINK_DESTINATION_MAX];
+    struct preview preview = {.host = domain->host, .link = link};
+    struct classify_scratch scratch;
+    struct location_mark mark;
+    struct decision decision;
+    struct click click;
+
+    decide(connection, domain, link, &scratch, &decision, &click);
+    if (decision.destination.length > 0) {
+        decision.query = (struct text){NULL, 0};
+        preview.destination = (struct text){
+            destination, location_write(&decision, &no_name, NULL, destination, &mark)};
+        preview.is_late = decision.late != LATE_NOT;
+        decision.answer = ANSWER_PREVIEW;
+        decision.body = (struct text){worker->page, preview_write(&preview, worker->page)};
+    }
+    gather(connection, &decision, said, worker->request.method == HTTP_GET, NULL, NULL);
+}
+
+/* What needs the replica: links, and what domains answer themselves. */
+static void serve_domain(struct connection *connection, enum route route,
+                         enum reply_connection said)
+{
+    struct worker *worker = connection->worker;
+    const struct request *request = &worker->request;
+    bool loaded = replica_complete(worker->replica);
+    struct decision decision = {.answer = loaded ? ANSWER_NOT_FOUND : ANSWER_UNAVAILABLE};
     struct domain domain;
     struct link link;
-    bool has_domain = find_domain(worker, &domain), has_link;
 
-    if (route == ROUTE_ROOT) {
-        decide_root(has_domain ? &domain : NULL, &decision);
-    } else if (!replica_complete(worker->replica)) {
-        decision = (struct decision){.answer = ANSWER_UNAVAILABLE};
-    } else {
-        has_link = has_domain && find_link(worker, &domain, &link);
-        event.kind = EVENT_CLICK;
-        decide_link(request, has_domain ? &domain : NULL, has_link ? &link : NULL,
-                    worker->round.wall_us, &decision, &event.click);
-        if (decision.click)
-            click = record_click(connection, &event, &decision, id);
+    if (loaded && find_domain(worker, request, &domain)) {
+        bool found = route <= ROUTE_PREVIEW && find_link(worker, request, &domain, &link);
+
+        if (route == ROUTE_LINK) {
+            serve_link(connection, &domain, found ? &link : NULL, said);
+            return;
+        }
+        if (route == ROUTE_PREVIEW) {
+            serve_preview(connection, &domain, found ? &link : NULL, said);
+            return;
+        }
+        decide_domain(route, &domain, &decision);
     }
-    gather(connection, &decision, said, request->method == HTTP_GET,
-           click && decision.click_id ? id : NULL, click);
+    gather(connection, &decision, said, request->method == HTTP_GET, NULL, NULL);
 }
 
 static enum reply_connection said_of(const struct connection *connection,
@@ -189,8 +233,8 @@ int serve_request(struct connection *connection, const char *bytes, size_t lengt
     said = said_of(connection, head);
     request_read(head, &worker->request);
     route = request_route(&worker->request);
-    if (route == ROUTE_LINK || route == ROUTE_ROOT) {
-        serve_replica(connection, route, said);
+    if (route <= ROUTE_ASSETLINKS) {
+        serve_domain(connection, route, said);
     } else {
         decide_other(route, &decision);
         gather(connection, &decision, said, head->method != HTTP_HEAD, NULL, NULL);

@@ -17,6 +17,7 @@
 
 #include "server/redirect/connection.h"
 #include "server/redirect/listener.h"
+#include "server/redirect/visit.h"
 #include "shared/log.h"
 
 #define TICK_MS 100
@@ -46,6 +47,7 @@ static bool apply_settings(struct worker *worker, struct error *error)
     if (!networks_parse(settings->trusted_proxies, &trusted, error))
         return error_prefix(error, "trusted_proxies");
     worker->trusted = trusted;
+    worker->refuse_prefetch = strcmp(settings->prefetch, "refuse") == 0;
     return true;
 }
 
@@ -88,6 +90,7 @@ static void on_tick(int fd, short what, void *owner)
     (void)fd;
     (void)what;
     worker_begin_round(worker);
+    visit_read_salt(worker);
     connections_expire(worker);
     listener_maintain(worker->listener);
     worker->ticked = true;
@@ -173,6 +176,7 @@ static bool worker_open(struct worker *worker, struct role_context *context, str
     worker->limits.head_bytes = (size_t)settings->head_bytes_max;
     worker->read_size = (size_t)settings->head_bytes_max;
     worker->read_bytes = malloc(worker->read_size);
+    visit_open(worker);
     buffer_pool_open(&worker->buffers, worker->read_size);
     reply_open(&worker->replies, settings->click_id_param);
     if (!worker->read_bytes)

@@ -11,6 +11,7 @@
 #include "server/links/replica.h"
 #include "server/redirect/buffer.h"
 #include "server/redirect/loop.h"
+#include "server/redirect/preview.h"
 #include "server/redirect/reply.h"
 #include "server/redirect/request.h"
 #include "server/role.h"
@@ -24,12 +25,11 @@ struct listener;
 #define ROUND_CONNECTIONS_MAX 1024          /* that are answered in one round */
 #define ROUND_BYTES_MIN       (1024 * 1024) /* of replies gathered in one round */
 
-/* Where a click's id stands in round.bytes, in case that it must not leave. */
+/* A click of the round, and where its id stands. */
 struct round_click {
     uint64_t seq;
     struct connection *connection;
-    size_t at;
-    size_t length; /* 0: the reply carries none */
+    struct location_mark mark; /* in round.bytes; length 0: the reply carries none */
 };
 
 struct round {
@@ -41,6 +41,13 @@ struct round {
     unsigned connection_count, click_count;
     struct connection *connections[ROUND_CONNECTIONS_MAX];
     struct round_click clicks[JOURNAL_ROUND_MAX];
+};
+
+/* What visitor values of one day (UTC) are made with. */
+struct day_salt {
+    int64_t from_us, until_us; /* wall time of the day; both 0: none was looked for yet */
+    bool is_known;
+    unsigned char bytes[REPLICA_SALT_BYTES];
 };
 
 /* Connections in one state, the one that has been in it longest first. */
@@ -67,6 +74,9 @@ struct worker {
     struct journal *journal;
     struct classifier *classifier;
     struct networks trusted; /* proxies */
+    bool refuse_prefetch;
+    struct day_salt salt;
+    uint64_t random; /* state of what chances are drawn from */
     struct listener *listener;
     struct buffer_pool buffers;
     struct reply_writer replies;
@@ -84,7 +94,8 @@ struct worker {
     bool stopping;
     int64_t stop_by_us;
     size_t read_size;
-    char *read_bytes; /* what one connection sent, while it is being served */
+    char *read_bytes;       /* what one connection sent, while it is being served */
+    char page[PREVIEW_MAX]; /* of a preview, until it is copied into the round */
     struct round round;
 };
 

@@ -19,7 +19,8 @@ static const struct http_limits limits = {16384, 8192, 100};
 static struct http_head head;
 static struct request request;
 static struct reply_writer writer;
-static struct domain domain = {.id = 3, .redirect_status = 302, .click_id = true};
+static const struct decision_policy refusing = {.refuse_prefetch = true};
+static struct domain domain = {.id = 3, .workspace = 2, .redirect_status = 302};
 
 static void read_request(const char *text)
 {
@@ -60,12 +61,12 @@ static const char *location(const char *query, const struct link *link, const ch
     most = location_max(strlen(query));
     assert_true(length <= most && mark.at + mark.length <= length);
     out[length] = '\0';
-    if (id) { /* taking the id out again leaves what it would have been */
+    if (id && mark.length) { /* taking the id out again leaves what it would have been */
         char with[65536], without[65536];
         struct location_mark none;
 
         strcpy(with, out);
-        memmove(with + mark.at, with + mark.at + mark.length, length - mark.at - mark.length + 1);
+        with[location_strip(&mark, with, length)] = '\0';
         without[location_write(&decision, &name, NULL, without, &none)] = '\0';
         assert_string_equal(with, without);
         assert_int_equal(none.length, 0);
@@ -144,6 +145,16 @@ static void routes_by_method_and_path(void **state)
         {"OPTIONS *", ROUTE_METHOD},
         {"CONNECT h:443", ROUTE_METHOD},
         {"GET /robots.txt2", ROUTE_LINK},
+        {"GET /abc+", ROUTE_PREVIEW},
+        {"HEAD /abc%2B?x", ROUTE_PREVIEW},
+        {"POST /abc+", ROUTE_METHOD},
+        {"GET /+", ROUTE_LINK},
+        {"GET /-/health+", ROUTE_NOTHING},
+        {"GET /a+b", ROUTE_LINK},
+        {"GET /robots.txt+", ROUTE_PREVIEW},
+        {"GET /.well-known/assetlinks.json", ROUTE_ASSETLINKS},
+        {"GET /.well-known/apple-app-site-association", ROUTE_ASSOCIATION},
+        {"GET /.well-known/assetlinks.json+", ROUTE_NOTHING},
     };
 
     (void)state;
@@ -172,7 +183,7 @@ static void decides_by_the_state_of_the_link(void **state)
     read_request("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_int_equal(decide(NULL, &decision, &click), ANSWER_NOT_FOUND);
     assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
-    assert_true(decision.click && decision.click_id && !decision.expired);
+    assert_true(decision.click && decision.id == ID_PARAMETER && !decision.late);
     assert_int_equal(click.link, 5);
     assert_int_equal(click.workspace, 2);
     assert_int_equal(click.domain, 3);
@@ -211,55 +222,12 @@ static void sends_late_visitors_to_the_fallback(void **state)
     link.fallback = TEXT("https://shop.example/over#x");
     read_request("GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
-    assert_true(decision.click && decision.expired && !decision.click_id);
+    assert_true(decision.click && decision.late == LATE_EXPIRED && decision.id == ID_NONE);
     assert_int_equal(click.flags, CLICK_NO_ID);
-    click.verdict = VERDICT_HUMAN;
-    decide_verdict(&decision, &click);
+    decide_visitor(&request, &link, &refusing, &decision, &click);
     assert_int_equal(click.verdict, VERDICT_INVALID);
     assert_memory_equal(click.rule.bytes, "link_expired", click.rule.length);
     assert_string_equal(location("b=c", &link, NULL), "https://shop.example/over#x");
-}
-
-static void leaves_to_the_domain_what_the_link_leaves_open(void **state)
-{
-    struct link link = make_link("https://shop.example/", LINK_CLICK_ID_INHERITED);
-    struct domain plain = domain;
-    struct decision decision;
-    struct click click;
-
-    (void)state;
-    read_request("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
-    link.redirect_status = 0;
-    domain.redirect_status = 307;
-    assert_int_equal(decide(&link, &decision, &click), ANSWER_TEMPORARY);
-    assert_true(decision.click_id);
-    domain.click_id = false;
-    assert_int_equal(decide(&link, &decision, &click), ANSWER_TEMPORARY);
-    assert_true(decision.click && !decision.click_id);
-
-    domain.fallback = TEXT("https://shop.example/domain");
-    link.flags |= LINK_USED_UP;
-    assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
-    assert_true(decision.expired && decision.click);
-    assert_int_equal(decision.destination.length, domain.fallback.length);
-    link.fallback = TEXT("https://shop.example/l");
-    assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
-    assert_int_equal(decision.destination.length, link.fallback.length);
-
-    domain.not_found_destination = TEXT("https://shop.example/nf");
-    assert_int_equal(decide(NULL, &decision, &click), ANSWER_FOUND);
-    assert_false(decision.click);
-    assert_int_equal(decision.destination.length, domain.not_found_destination.length);
-    decide_link(&request, NULL, NULL, NOW, &decision, &click);
-    assert_int_equal(decision.answer, ANSWER_NOT_FOUND);
-
-    decide_root(&domain, &decision);
-    assert_int_equal(decision.answer, ANSWER_NOT_FOUND);
-    domain.root_destination = TEXT("https://brand.example/");
-    decide_root(&domain, &decision);
-    assert_int_equal(decision.answer, ANSWER_FOUND);
-    assert_false(decision.click);
-    domain = plain;
 }
 
 static void heads_are_no_clicks(void **state)
@@ -271,7 +239,7 @@ static void heads_are_no_clicks(void **state)
     (void)state;
     read_request("HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_int_equal(decide(&link, &decision, &click), ANSWER_FOUND);
-    assert_false(decision.click || decision.click_id);
+    assert_false(decision.click || decision.id || decision.needs_visitor);
 }
 
 static void builds_locations(void **state)
@@ -396,7 +364,6 @@ int main(void)
         cmocka_unit_test(routes_by_method_and_path),
         cmocka_unit_test(decides_by_the_state_of_the_link),
         cmocka_unit_test(sends_late_visitors_to_the_fallback),
-        cmocka_unit_test(leaves_to_the_domain_what_the_link_leaves_open),
         cmocka_unit_test(heads_are_no_clicks),
         cmocka_unit_test(builds_locations),
         cmocka_unit_test(bounds_what_it_passes_on),

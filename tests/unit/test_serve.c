@@ -17,7 +17,9 @@
 
 #include "server/conversions/click_id.h"
 #include "server/links/replica_write.h"
+#include "server/links/rules.h"
 #include "server/metrics.h"
+#include "server/redirect/visit.h"
 
 #define GET(slug)   "GET /" slug " HTTP/1.1\r\nHost: h\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
 #define DESTINATION "https://shop.example/p?a=1#top"
@@ -26,6 +28,51 @@ static char folder[] = "/tmp/kudos-serve-XXXXXX";
 static struct role_context context;
 static struct worker *worker;
 static int client; /* our end of the connection */
+
+/* A link that goes to a or b by halves. */
+static void build_split(struct replica_writer *writer)
+{
+    static const char json[] = "[{\"if\": {}, \"then\": {\"split\": ["
+                               "{\"weight\": 50, \"destination\": \"https://a.example/\"},"
+                               "{\"weight\": 50, \"destination\": \"https://b.example/\"}]}}]";
+    struct link link = {.id = 8, .workspace = 1, .domain = 1, .flags = LINK_NO_CLICK_ID};
+    unsigned char program[RULES_BYTES_MAX];
+    struct rules_problem problem;
+    struct error error;
+    int length =
+        rules_compile((struct text){json, sizeof json - 1}, NULL, NULL, NULL, program, &problem);
+
+    assert_true(length > 0);
+    link.slug = TEXT("split");
+    link.destination = TEXT("https://c.example/");
+    link.fragment_offset = (uint32_t)link.destination.length;
+    link.rules = (struct text){(const char *)program, (size_t)length};
+    assert_true(replica_build_link(writer, &link, link.slug, &error));
+}
+
+/* A link that has its click id in three places. */
+static void build_template(struct replica_writer *writer)
+{
+    struct link link = {.id = 9, .workspace = 1, .domain = 1, .flags = LINK_TEMPLATE};
+    struct error error;
+
+    link.slug = TEXT("tpl");
+    link.destination = TEXT("https://t.example/{click_id}/{click_id}#{click_id}.");
+    link.fragment_offset = (uint32_t)link.destination.length - 12;
+    assert_true(replica_build_link(writer, &link, link.slug, &error));
+}
+
+static void build_salts(struct replica_writer *writer)
+{
+    int64_t day = clock_wall_us() / (86400 * US_PER_SECOND);
+    struct error error;
+
+    for (int i = 0; i < 3; i++) {
+        unsigned char salt[REPLICA_SALT_BYTES] = {(unsigned char)i};
+
+        assert_true(replica_build_salt(writer, day + i, salt, &error));
+    }
+}
 
 static void make_replica(void)
 {
@@ -48,6 +95,9 @@ static void make_replica(void)
     assert_true(replica_build_begin(writer, &error));
     assert_true(replica_build_link(writer, &link, link.slug, &error));
     assert_true(replica_build_link_id(writer, link.id, 1, link.slug, &error));
+    build_split(writer);
+    build_template(writer);
+    build_salts(writer);
     assert_true(replica_build_domain(writer, &domain, &error));
     assert_true(replica_build_finish(writer, "test", "1:1:", &error));
     replica_writer_close(writer);
@@ -360,6 +410,199 @@ static void strips_the_ids_of_what_was_not_stored(void **state)
     turn();
 }
 
+/* Tries again, as the tick does, until the journal takes clicks. */
+static void heal_journal(void)
+{
+    for (int i = 0; i < 1000 && journal_next_seq(worker->journal) == 0; i++) {
+        usleep(10000);
+        (void)journal_commit(worker->journal);
+    }
+    assert_true(journal_next_seq(worker->journal) != 0);
+}
+
+/* The same where the id stands in several places of the destination. */
+static void strips_ids_in_place(void **state)
+{
+    struct rlimit limit, small;
+    const char *reply;
+    int64_t records;
+
+    (void)state;
+    heal_journal();
+    connect_and_send(GET("tpl") GET("abc"));
+    assert_int_equal(worker->round.click_count, 2); /* gathered, with their ids */
+    records = metrics->journal_records_total;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 1; /* nothing at all */
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    worker_finish_round(worker);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    reply = received();
+    assert_int_equal(metrics->journal_records_total, records);
+    assert_non_null(strstr(reply, "Location: https://t.example//#.\r\n\r\nHTTP/1.1 302 "));
+    assert_non_null(strstr(reply, "Location: " DESTINATION "\r\n\r\n"));
+    close(client);
+    turn();
+    heal_journal();
+    connect_and_send(GET("tpl"));
+    worker_finish_round(worker);
+    reply = strstr(received(), "https://t.example/");
+    assert_non_null(reply);
+    assert_int_equal(strcspn(reply, "\r"),
+                     sizeof "https://t.example//#." - 1 + 3 * CLICK_ID_LENGTH);
+    close(client);
+    turn();
+}
+
+/* How often 60 requests with this user agent and field go to a. */
+static int count_a(const char *agent, const char *field)
+{
+    char text[512];
+    int a = 0;
+
+    snprintf(text, sizeof text, "GET /split HTTP/1.1\r\nHost: h\r\nUser-Agent: %s\r\n%s\r\n", agent,
+             field);
+    for (int i = 0; i < 60; i++) {
+        const char *reply;
+
+        connect_and_send(text);
+        worker_finish_round(worker);
+        reply = received();
+        assert_int_equal(count(reply, "Location: https://a.example/\r\n") +
+                             count(reply, "Location: https://b.example/\r\n"),
+                         1);
+        a += count(reply, "https://a.example/");
+        close(client);
+        turn();
+    }
+    return a;
+}
+
+static void a_visitor_stays_with_a_variant(void **state)
+{
+    int with_a = 0;
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        char agent[32];
+        int a;
+
+        snprintf(agent, sizeof agent, "Mozilla/5.0 (%d)", i);
+        a = count_a(agent, "");
+        assert_true(a == 0 || a == 60);
+        with_a += a == 60;
+    }
+    assert_in_range(with_a, 6, 34);
+    assert_in_range(count_a("Mozilla/5.0", "Sec-GPC: 1\r\n"), 8, 52);
+    assert_in_range(count_a("Mozilla/5.0", "DNT: 1\r\n"), 8, 52);
+}
+
+static void follows_the_days(void **state)
+{
+    unsigned char today;
+
+    (void)state;
+    worker_begin_round(worker);
+    assert_true(worker->salt.is_known);
+    today = worker->salt.bytes[0];
+    worker->round.wall_us += 86400 * US_PER_SECOND;
+    visit_follow_day(worker);
+    assert_true(worker->salt.is_known && worker->salt.bytes[0] == today + 1);
+    worker->round.wall_us += 5 * 86400 * US_PER_SECOND;
+    visit_follow_day(worker);
+    assert_false(worker->salt.is_known);
+    worker_finish_round(worker);
+    worker_begin_round(worker); /* the clock went back */
+    assert_true(worker->salt.is_known && worker->salt.bytes[0] == today);
+    worker_finish_round(worker);
+}
+
+/* The connections of this test come from 0.0.0.0. */
+static void require_proxy_header(bool required)
+{
+    struct error error;
+
+    strcpy(context.settings.proxy_protocol, required ? "required" : "off");
+    assert_true(networks_parse(required ? "0.0.0.0" : "", &worker->trusted, &error));
+}
+
+/* Of a peer that has to say first whom it speaks for. */
+static void reads_the_proxy_header(void **state)
+{
+    static const char text[] = "PROXY TCP4 203.0.113.7 10.0.0.1 1234 80\r\n" GET("abc");
+    const struct connection *connection;
+
+    (void)state;
+    require_proxy_header(true);
+    connect_and_send("P");
+    for (size_t i = 1; i < sizeof text - 1; i++) {
+        assert_int_equal(in_state(CONNECTION_IDLE)->count + in_state(CONNECTION_HEAD)->count, 1);
+        assert_int_equal(write(client, text + i, 1), 1);
+        turn();
+    }
+    assert_int_equal(count(received(), "HTTP/1.1 302 "), 1);
+    connection = in_state(CONNECTION_IDLE)->first;
+    assert_int_equal(connection->peer.any.sa_family, AF_INET);
+    assert_int_equal(ntohl(connection->peer.ipv4.sin_addr.s_addr), 0xcb007107);
+    assert_int_equal(write(client, GET("abc"), strlen(GET("abc"))), strlen(GET("abc")));
+    turn(); /* only once for a connection */
+    assert_int_equal(count(received(), "HTTP/1.1 302 "), 1);
+    close(client);
+    turn();
+
+    connect_and_send("PROXY UNKNOWN\r\n" GET("abc") GET("abc"));
+    worker_finish_round(worker);
+    assert_int_equal(count(received(), "HTTP/1.1 302 "), 2);
+    close(client);
+    turn();
+    require_proxy_header(false);
+}
+
+static void answers_nothing_without_the_proxy_header(void **state)
+{
+    int64_t refused = metrics->proxy_header_refused_total;
+
+    (void)state;
+    require_proxy_header(true);
+    connect_and_send(GET("abc"));
+    worker_finish_round(worker);
+    assert_string_equal(received(), "");
+    assert_true(is_closed());
+    assert_int_equal(worker->connection_count, 0);
+    assert_int_equal(metrics->proxy_header_refused_total, refused + 1);
+    close(client);
+
+    worker->trusted.count = 0;
+    connect_and_send("PROXY UNKNOWN\r\n" GET("abc")); /* from nobody we know */
+    worker_finish_round(worker);
+    assert_string_equal(received(), "");
+    assert_int_equal(metrics->proxy_header_refused_total, refused + 2);
+    close(client);
+    require_proxy_header(true);
+
+    connect_and_send("PROXY TCP4 203.0.1"); /* half of one, and then the end */
+    worker_finish_round(worker);
+    assert_int_equal(in_state(CONNECTION_HEAD)->count, 1);
+    assert_int_equal(shutdown(client, SHUT_WR), 0);
+    turn();
+    assert_string_equal(received(), "");
+    assert_int_equal(worker->connection_count, 0);
+    close(client);
+
+    connect_and_send("PROXY TCP4 203.0.1"); /* half of one, and then nothing */
+    worker_finish_round(worker);
+    worker_begin_round(worker);
+    worker->round.mono_us += context.settings.head_timeout_ms * US_PER_MS + 1;
+    connections_expire(worker);
+    worker_finish_round(worker);
+    assert_string_equal(received(), "");
+    assert_int_equal(worker->connection_count, 0);
+    close(client);
+    require_proxy_header(false);
+}
+
 static void sheds_the_longest_idle(void **state)
 {
     int first, second;
@@ -395,8 +638,13 @@ int main(void)
         cmocka_unit_test(refuses_and_says_why),
         cmocka_unit_test(answers_half_a_request_at_its_end),
         cmocka_unit_test(keeps_what_a_slow_reader_leaves),
+        cmocka_unit_test(a_visitor_stays_with_a_variant),
+        cmocka_unit_test(follows_the_days),
+        cmocka_unit_test(reads_the_proxy_header),
+        cmocka_unit_test(answers_nothing_without_the_proxy_header),
         cmocka_unit_test(sheds_the_longest_idle),
         cmocka_unit_test(strips_the_ids_of_what_was_not_stored),
+        cmocka_unit_test(strips_ids_in_place),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
