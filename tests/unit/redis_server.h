@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -33,6 +34,7 @@ static inline bool redis_server_launch(struct redis_server *server)
 {
     server->pid = fork();
     if (server->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing outlives a test that was killed */
         execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", server->socket,
                "--dir", server->folder, "--save", "", "--appendonly", "no", "--logfile",
                "redis.log", "--enable-debug-command", "yes", (char *)NULL);

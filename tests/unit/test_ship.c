@@ -95,16 +95,36 @@ static const char *call(const char *command)
     return text;
 }
 
+/* Settings are the defaults, whatever the caller's environment says. */
+static void clearenv_kudos(void)
+{
+    for (char **each = environ; *each;) {
+        char name[128];
+
+        if (strncmp(*each, "KUDOS_", 6) != 0) {
+            each++;
+            continue;
+        }
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*each, "="), *each);
+        unsetenv(name); /* which moves the others up */
+    }
+}
+
 static int set_up(void **state)
 {
-    struct error error;
+    struct error error = {""};
 
     (void)state;
+    clearenv_kudos();
+    if (!settings_load(NULL, &settings, &error)) {
+        print_error("%s\n", error.text);
+        return -1;
+    }
     snprintf(data_dir, sizeof data_dir, "/tmp/kudos-ship-XXXXXX");
     if (!mkdtemp(data_dir) || !redis_server_start(&server))
         return -1;
     redis = redis_open(server.url, 1000, &error);
-    if (!redis || !settings_load(NULL, &settings, &error))
+    if (!redis)
         return -1;
     snprintf(settings.data_dir, sizeof settings.data_dir, "%s", data_dir);
     snprintf(settings.redis_url, sizeof settings.redis_url, "%s", server.url);
