@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -44,10 +45,12 @@ static void pause_accepting(struct listener *listener)
     listener->paused_until_us = listener->worker->round.mono_us + ACCEPT_PAUSE_US;
 }
 
-/* Makes place for one more if there is none. */
-static bool make_place(struct worker *worker)
+/* Whether somebody waits to be accepted. */
+static bool is_waited_for(int fd)
 {
-    return worker->connection_count < worker->connections_max || connections_shed(worker);
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
+
+    return poll(&waiting, 1, 0) == 1;
 }
 
 /* After accept4() failed. True if it is worth another try in this round. */
@@ -85,9 +88,13 @@ static void on_connections(int fd, short what, void *owner)
         socklen_t length = sizeof peer;
         int accepted;
 
-        if (!make_place(worker)) {
-            pause_accepting(listener);
-            return;
+        if (worker->connection_count >= worker->connections_max) {
+            if (!is_waited_for(fd)) /* nobody is shed for nothing */
+                return;
+            if (!connections_shed(worker)) {
+                pause_accepting(listener);
+                return;
+            }
         }
         memset(&peer, 0, sizeof peer);
         accepted = accept4(fd, &peer.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
