@@ -75,12 +75,12 @@ static void put_value(struct line *line, const char *value)
         return;
     }
     put(line, "\"", 1);
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)value[i];
+    for (; *value; value++) {
+        unsigned char c = (unsigned char)*value;
         char escaped[5];
 
         if (is_plain(c) || c == ' ' || c == '=') {
-            put(line, value + i, 1);
+            put(line, value, 1);
         } else {
             snprintf(escaped, sizeof escaped, "\\x%02x", c);
             put(line, escaped, 4);
@@ -115,7 +115,7 @@ static void put_integer(struct line *line, const char *spec, va_list *arguments)
 static const char *put_conversion(struct line *line, const char *at, va_list *arguments)
 {
     char spec[16], text[64];
-    size_t length = strcspn(at, "sdiuxcf%");
+    size_t length = strcspn(at, "sdiuxf%");
 
     assert(at[length] != '\0' && length < sizeof spec - 1);
     memcpy(spec, at, length + 1);
@@ -125,12 +125,6 @@ static const char *put_conversion(struct line *line, const char *at, va_list *ar
         const char *value = va_arg(*arguments, const char *);
 
         put_value(line, value ? value : "");
-        break;
-    }
-    case 'c': {
-        char value[2] = {(char)va_arg(*arguments, int), '\0'};
-
-        put_value(line, value);
         break;
     }
     case 'f':
