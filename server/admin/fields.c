@@ -31,6 +31,7 @@ static const char *cast_of(enum field_type type)
     case FIELD_INTEGER: return "@::bigint";
     case FIELD_BOOL: return "@::boolean";
     case FIELD_TIME: return "@::timestamptz";
+    case FIELD_JSON: return "@::jsonb";
     default: return "@::text";
     }
 }
@@ -256,6 +257,19 @@ static bool read_integer(const json_t *json, struct value *value, struct error *
     return true;
 }
 
+static bool read_json(const struct field *field, const json_t *json, struct value *value,
+                      struct error *error)
+{
+    if (!json_is_object(json) && !json_is_array(json))
+        return error_set(error, "must be an object or an array");
+    value->text = json_dumps(json, JSON_COMPACT);
+    if (!value->text)
+        return error_set(error, "cannot be read: out of memory");
+    if (field->longest && strlen(value->text) > field->longest)
+        return error_set(error, "is longer than %zu bytes", field->longest);
+    return true;
+}
+
 static bool read_reference(const struct field *field, const json_t *json, struct value *value,
                            struct error *error)
 {
@@ -287,6 +301,7 @@ static bool read_value(const struct field *field, const json_t *json, struct val
         break;
     case FIELD_TEXT:
     case FIELD_TIME: good = read_text(field, json, value, error); break;
+    case FIELD_JSON: good = read_json(field, json, value, error); break;
     }
     return good && (!field->check || field->check(value, error));
 }
@@ -310,6 +325,11 @@ static void pointer_of(const char *name, char *out, size_t size)
     out[used] = '\0';
 }
 
+void value_at(struct value *value, const char *name)
+{
+    pointer_of(name, value->below, sizeof value->below);
+}
+
 static size_t find_field(const struct resource *resource, const char *name)
 {
     size_t i = 0;
@@ -323,10 +343,10 @@ static void read_member(const struct resource *resource, struct request *request
                         struct value *values, const char *name, const json_t *json)
 {
     size_t i = find_field(resource, name);
-    char pointer[160];
+    char pointer[160 + sizeof values->below];
     struct error error;
 
-    pointer_of(name, pointer, sizeof pointer);
+    pointer_of(name, pointer, 160);
     if (i == resource->count)
         request_bad_field(request, pointer, "there is no such field");
     else if (!(resource->fields[i].flags & FIELD_WRITABLE))
@@ -334,7 +354,7 @@ static void read_member(const struct resource *resource, struct request *request
     else if (!(resource->fields[i].flags & use))
         request_bad_field(request, pointer, "cannot be changed");
     else if (!read_value(&resource->fields[i], json, &values[i], &error))
-        request_bad_field(request, pointer, "%s", error.text);
+        request_bad_field(request, strcat(pointer, values[i].below), "%s", error.text);
     else
         values[i].given = true;
 }
@@ -457,6 +477,7 @@ static json_t *show_value(const struct field *field, const char *text)
     case FIELD_INTEGER:
     case FIELD_REFERENCE: return json_integer(strtoll(text, NULL, 10));
     case FIELD_BOOL: return json_boolean(*text == 't');
+    case FIELD_JSON: return json_loads(text, JSON_DECODE_ANY, NULL);
     default: return json_string(text);
     }
 }

@@ -14,13 +14,14 @@
 #include "server/admin/request.h"
 #include "shared/error.h"
 
-#define FIELDS_MAX 22 /* per resource: two parameters each must fit POOL_PARAMETERS_MAX */
+#define FIELDS_MAX 24 /* per resource: two parameters each must fit POOL_PARAMETERS_MAX */
 
 enum field_type {
     FIELD_INTEGER,
     FIELD_BOOL,
     FIELD_TEXT,      /* one line: no control characters */
     FIELD_TIME,      /* RFC 3339 */
+    FIELD_JSON,      /* an object or array; its text is the value */
     FIELD_REFERENCE, /* another resource, by its id (integer) or its name (text) */
 };
 
@@ -37,17 +38,21 @@ enum field_flag {
 /* A member as it was given, ready to be a parameter. Texts are owned. */
 struct value {
     bool given;
-    char *text; /* NULL: null, or a reference by name */
-    char *name; /* of a reference by name */
-    int64_t us; /* of a FIELD_TIME */
+    char *text;     /* NULL: null, or a reference by name */
+    char *name;     /* of a reference by name */
+    int64_t us;     /* of a FIELD_TIME */
+    char below[64]; /* JSON pointer from the field to what its check refused; else "" */
 };
+
+/* Notes that a check refuses the member `name` of a FIELD_JSON. */
+void value_at(struct value *value, const char *name);
 
 struct field {
     const char *name; /* of the member */
     enum field_type type;
     unsigned flags;
     size_t longest; /* bytes of a text */
-    /* Further checks of a text or integer; may replace value->text by its normal form. */
+    /* Further checks of a text, integer or JSON; may replace value->text by its normal form. */
     bool (*check)(struct value *value, struct error *error);
     const char *column;  /* NULL: never written */
     const char *value;   /* SQL of the value from the parameter; NULL for "@" cast to its type */

@@ -15,42 +15,23 @@
 #include "server/admin/fields.h"
 #include "server/admin/link_list.h"
 #include "server/admin/live.h"
-#include "server/links/destination.h"
+#include "server/admin/routing.h"
 #include "server/links/slug.h"
 
 #define SLUG_ATTEMPTS_MAX 10 /* generated slugs tried before giving up */
 
 /* --- checks of single fields --- */
 
-static bool check_destination(struct value *value, struct error *error)
-{
-    struct destination parsed;
-    char *normal;
-
-    if (!destination_parse(value->text, strlen(value->text), &parsed, error))
-        return false;
-    normal = strdup(parsed.url);
-    if (!normal)
-        return error_set(error, "cannot be read: out of memory");
-    free(value->text);
-    value->text = normal;
-    return true;
-}
-
 static bool check_slug(struct value *value, struct error *error)
 {
     return slug_check(value->text, strlen(value->text), error);
 }
 
-static bool check_status(struct value *value, struct error *error)
+static bool check_count(struct value *value, struct error *error)
 {
-    static const char *const statuses[] = {"301", "302", "307", "308"};
-
-    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
-        if (strcmp(value->text, statuses[i]) == 0)
-            return true;
-    }
-    return error_set(error, "must be 301, 302, 307 or 308");
+    return *value->text != '-' && strcmp(value->text, "0") != 0
+               ? true
+               : error_set(error, "must be 1 or more");
 }
 
 static bool check_state(struct value *value, struct error *error)
@@ -123,7 +104,7 @@ static const struct field link_fields[] = {
     {.name = "destination",
      .type = FIELD_TEXT,
      .flags = FIELD_WRITABLE | FIELD_REQUIRED,
-     .check = check_destination,
+     .check = routing_check_destination,
      .column = "destination",
      .what = "Where visitors go: an absolute http or https URL"},
     {.name = "domain",
@@ -158,7 +139,7 @@ static const struct field link_fields[] = {
     {.name = "redirect_status",
      .type = FIELD_INTEGER,
      .flags = FIELD_WRITABLE | FIELD_NULLABLE,
-     .check = check_status,
+     .check = routing_check_status,
      .column = "redirect_status",
      .read = "coalesce(t.redirect_status,"
              " (select d.redirect_status from kudos.domains d where d.id = t.domain_id))::text",
@@ -197,9 +178,33 @@ static const struct field link_fields[] = {
     {.name = "fallback",
      .type = FIELD_TEXT,
      .flags = FIELD_WRITABLE | FIELD_NULLABLE,
-     .check = check_destination,
+     .check = routing_check_destination,
      .column = "fallback",
-     .what = "Where visitors of an expired link go"},
+     .what = "Where visitors of an expired or used up link go"},
+    {.name = "max_clicks",
+     .type = FIELD_INTEGER,
+     .flags = FIELD_WRITABLE | FIELD_NULLABLE,
+     .check = check_count,
+     .column = "max_clicks",
+     .what = "Human clicks after which it is used up: 410, or the fallback"},
+    {.name = "used_up",
+     .type = FIELD_BOOL,
+     .column = "used_up",
+     .what = "Whether max_clicks is reached"},
+    {.name = "rules",
+     .type = FIELD_JSON,
+     .flags = FIELD_WRITABLE | FIELD_NULLABLE,
+     .longest = 32768,
+     .column = "rules",
+     .what = "Routing rules; the first that matches wins"},
+    {.name = "utm",
+     .type = FIELD_JSON,
+     .flags = FIELD_WRITABLE | FIELD_NULLABLE,
+     .longest = 4096,
+     .check = routing_check_utm,
+     .column = "utm",
+     .what =
+         "UTM parameters that override the campaign's: source, medium, campaign, content, term"},
     {.name = "created_at", .type = FIELD_TIME, .column = "created_at", .what = "When it was made"},
     {.name = "updated_at",
      .type = FIELD_TIME,
@@ -281,6 +286,9 @@ static bool read_change(struct request *request, struct change *change, unsigned
     until = value_of(change, "expires_at");
     if (from->text && until->text && until->us <= from->us)
         request_bad_field(request, "/expires_at", "must be later than starts_at");
+    routing_check_rules(request, "/rules", value_of(change, "rules"));
+    routing_refuse_loop(request, "/destination", value_of(change, "destination"));
+    routing_refuse_loop(request, "/fallback", value_of(change, "fallback"));
     if (!request_is_bad(request))
         return true;
     resource_refuse(&links, request, change->values);

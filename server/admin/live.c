@@ -141,6 +141,11 @@ void live_wait(struct live *live, uint64_t id, uint64_t changed, bool gone, live
     rearm(live);
 }
 
+void live_announce(struct live *live)
+{
+    live->dirty = true;
+}
+
 struct live *live_new(struct admin *admin)
 {
     struct live *live = calloc(1, sizeof *live);

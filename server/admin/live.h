@@ -24,5 +24,8 @@ void live_free(struct live *live);
 void live_wait(struct live *live, uint64_t id, uint64_t changed, bool gone, live_callback *callback,
                void *argument);
 
+/* Notes that a transaction has committed something else that `sync` copies. */
+void live_announce(struct live *live);
+
 /* To be called at the end of each round of the loop. */
 void live_round(struct live *live);

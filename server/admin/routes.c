@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/admin/domains.h"
 #include "server/admin/input.h"
 #include "server/admin/links.h"
 #include "server/admin/stats.h"
@@ -17,6 +18,12 @@ static const struct route routes[] = {
      "Archive a link; its statistics stay"},
     {EVHTTP_REQ_GET, "/v1/links/{id}/stats", SCOPE_READ, ROUTE_STORE_AWAY, stats_on_link,
      "Clicks of a link, live and stored"},
+    {EVHTTP_REQ_POST, "/v1/domains", SCOPE_ADMIN, ROUTE_BODY, domains_on_create,
+     "Register a domain"},
+    {EVHTTP_REQ_GET, "/v1/domains", SCOPE_READ, 0, domains_on_list, "List domains"},
+    {EVHTTP_REQ_GET, "/v1/domains/{id}", SCOPE_READ, 0, domains_on_get, "Read a domain"},
+    {EVHTTP_REQ_PATCH, "/v1/domains/{id}", SCOPE_ADMIN, ROUTE_BODY, domains_on_update,
+     "Change a domain"},
 };
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
 

@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "server/admin/auth.h"
+#include "server/admin/domains.h"
 #include "server/admin/health.h"
 #include "server/admin/intake.h"
 #include "server/admin/links.h"
@@ -178,7 +179,7 @@ static bool start(struct admin *admin, struct error *error)
 
     if (sodium_init() < 0)
         return error_set(error, "libsodium cannot start");
-    if (!links_prepare(error))
+    if (!links_prepare(error) || !domains_prepare(error))
         return false;
     admin->base = event_base_new();
     if (!admin->base)

@@ -42,10 +42,11 @@ struct rules_problem {
 };
 
 /* Compiles JSON text. `values` as for target_compile(): NULL only checks. `is_own_host` (may be NULL)
- * says whether a host is a short domain of this service: a rule that leads there is refused.
+ * says whether "host" or "host:port" is a short domain of this service: a rule that leads there is
+ * refused.
  * Returns the length of the program (0 for an empty array), or -1 with the problem. */
 int rules_compile(struct text json, const struct target_values *values,
-                  bool (*is_own_host)(void *owner, struct text host), void *owner,
+                  bool (*is_own_host)(void *owner, struct text authority), void *owner,
                   unsigned char out[RULES_BYTES_MAX], struct rules_problem *problem) MUST_CHECK;
 
 /* What rules look at. */

@@ -29,9 +29,7 @@ static bool make_target(struct rules_compiler *compiler, const json_t *url, stru
     if (!target_compile((struct text){json_string_value(url), json_string_length(url)},
                         compiler->values, out, &error))
         return rules_refuse(compiler, "%s", error.text);
-    if (compiler->is_own_host &&
-        compiler->is_own_host(compiler->owner,
-                              (struct text){out->url + out->host_offset, out->host_length}))
+    if (compiler->is_own_host && compiler->is_own_host(compiler->owner, target_authority(out)))
         return rules_refuse(compiler, "leads back to a short domain of this service");
     return true;
 }

@@ -6,11 +6,30 @@
 #include <string.h>
 
 #include "server/links/rules_compiler.h"
+#include "shared/utf8.h"
 
+/* Escaped as RFC 6901 asks; what is too long ends with a whole character. */
 void rules_enter(struct rules_compiler *compiler, const char *name)
 {
+    char *out = compiler->path[compiler->depth];
+    size_t length = 0, size = sizeof compiler->path[0];
+    uint32_t character;
+
     assert(compiler->depth < RULES_DEPTH_MAX);
-    snprintf(compiler->path[compiler->depth++], sizeof compiler->path[0], "%s", name);
+    for (size_t step; *name; name += step) {
+        step = utf8_decode(name, strlen(name), &character);
+        if (step == 0 || length + step + 2 > size)
+            break;
+        if (*name == '~' || *name == '/') {
+            out[length++] = '~';
+            out[length++] = *name == '~' ? '0' : '1';
+        } else {
+            memcpy(out + length, name, step);
+            length += step;
+        }
+    }
+    out[length] = '\0';
+    compiler->depth++;
 }
 
 void rules_enter_index(struct rules_compiler *compiler, size_t index)
@@ -130,7 +149,7 @@ static bool compile_rules(struct rules_compiler *compiler, const json_t *rules)
 }
 
 int rules_compile(struct text json, const struct target_values *values,
-                  bool (*is_own_host)(void *owner, struct text host), void *owner,
+                  bool (*is_own_host)(void *owner, struct text authority), void *owner,
                   unsigned char out[RULES_BYTES_MAX], struct rules_problem *problem)
 {
     struct rules_compiler compiler = {.out = out,

@@ -12,7 +12,7 @@ struct rules_compiler {
     size_t length;
     bool full;
     const struct target_values *values;
-    bool (*is_own_host)(void *owner, struct text host);
+    bool (*is_own_host)(void *owner, struct text authority);
     void *owner;
     struct rules_problem *problem;
     char path[RULES_DEPTH_MAX][24]; /* of the JSON pointer to what is looked at */

@@ -248,3 +248,10 @@ bool target_compile(struct text url, const struct target_values *values, struct 
     out->url[out->length] = '\0';
     return true;
 }
+
+struct text target_authority(const struct target *target)
+{
+    const char *host = target->url + target->host_offset;
+
+    return (struct text){host, strcspn(host, "/?#")};
+}

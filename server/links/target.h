@@ -39,3 +39,6 @@ struct target {
  * what is stored). False with a reason that a marketer understands. */
 bool target_compile(struct text url, const struct target_values *values, struct target *out,
                     struct error *error) MUST_CHECK;
+
+/* Host and, if it is not the scheme's own, port: "example.com:8080". Points into `target`. */
+struct text target_authority(const struct target *target);
