@@ -33,10 +33,19 @@ static pid_t ship;
 static struct settings settings;
 static rlim_t descriptors; /* that ship may have; 0: as many as we */
 
+/* As under the supervisor: a role's signals are blocked when it begins. */
 static pid_t start_ship(void)
 {
-    pid_t pid = fork();
+    sigset_t blocked, before;
+    pid_t pid;
 
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGHUP);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    pid = fork();
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &before, NULL);
     assert_true(pid >= 0);
     if (pid == 0) {
         static struct role_context context;
