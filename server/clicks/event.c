@@ -90,6 +90,8 @@ static size_t clean_length(const unsigned char *bytes, size_t length)
     while (at < length) {
         if (length - at >= 8 && is_plain(bytes + at))
             step = 8;
+        else if (bytes[at] - 1u < 0x7F) /* the rest is mostly a few letters */
+            step = 1;
         else
             step = character_length(bytes + at, length - at);
         if (step == 0)
