@@ -59,7 +59,8 @@ static void decide_verdict(const struct list_hits *hits, struct agent *out)
     }
 }
 
-/* "Android 11; 43SA701 Build/…": what stands behind the system, up to the next bracket or "Build". */
+/* "Android 11; 43SA701 Build/…": what stands behind the system, up to the next bracket or "Build".
+ * */
 static struct text model_of(struct text user_agent)
 {
     const char *at =
@@ -181,7 +182,7 @@ static uint8_t usual_device(uint8_t os, uint8_t said)
     }
 }
 
-/* ---- client hints ------------------------------------------------------------------------------ */
+/* ---- client hints ---------------------------------------------------------------------------- */
 
 /* The text of an item; empty if it is missing or malformed. */
 static struct text hint(struct text field, enum sf_type type)
@@ -261,7 +262,7 @@ static void read_requested_with(const struct lists *lists, struct text name, str
         out->app = class_of(&hits, LIST_APP);
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static uint8_t device_by_model(const struct lists *lists, struct text model)
 {

@@ -1,6 +1,7 @@
 #pragma once
 /* The classes of a click and their names. A class travels as a number (struct click) and is stored
- * as its name; both are for ever: append, never renumber, never rename. 0 is "unknown" in each table.
+ * as its name; both are for ever: append, never renumber, never rename. 0 is "unknown" in each
+ * table.
  *
  * Operating systems are families: iPadOS, watchOS and tvOS are iOS, Fire OS and Android TV are
  * Android; the device tells them apart. Apps and platforms share one table, so that an in-app

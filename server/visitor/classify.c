@@ -36,7 +36,7 @@ struct sender {
     uint16_t at, length;
 };
 
-/* ---- settings ---------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static bool load_lists(struct classifier *classifier, const struct settings *settings,
                        struct error *error)
@@ -163,7 +163,7 @@ void classifier_maintain(struct classifier *classifier, const struct settings *s
         log_error("geoip_refused", "error=%s", error.text);
 }
 
-/* ---- a request --------------------------------------------------------------------------------- */
+/* ---- a request ------------------------------------------------------------------------------- */
 
 static bool is_on(struct text header)
 {

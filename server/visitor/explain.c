@@ -41,7 +41,7 @@ struct subject {
     struct sockaddr_storage peer, address;
 };
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static struct text *field_of(struct subject *subject, const char *name)
 {
@@ -185,7 +185,7 @@ static bool read_subject(struct explainer *explainer, json_t *request, struct su
     return true;
 }
 
-/* ---- answering ---------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void put_text(json_t *out, const char *key, struct text text)
 {
@@ -309,7 +309,7 @@ static int explain_all(struct explainer *explainer)
     return 0;
 }
 
-/* ---- options ------------------------------------------------------------------------------------ */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static int usage(void)
 {

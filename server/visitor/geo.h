@@ -3,9 +3,9 @@
  * (country.iso_code, subdivisions[0].iso_code, city.names.en, autonomous_system_number) or the flat
  * one (country_code, asn).
  *
- * A file is copied before it is used, so replacing or truncating it while it is in use harms nobody;
- * the copy is an unnamed file in data_dir, gone when the process ends, however it ends. A file that
- * cannot be read or fails its checks is refused and the one before stays in use. */
+ * A file is copied before it is used, so replacing or truncating it while it is in use harms
+ * nobody; the copy is an unnamed file in data_dir, gone when the process ends, however it ends. A
+ * file that cannot be read or fails its checks is refused and the one before stays in use. */
 #include <sys/socket.h>
 
 #include "server/clicks/event.h"
@@ -26,6 +26,6 @@ bool geo_load(struct geo *geo, const char *city_path, const char *asn_path, cons
 bool geo_renew(struct geo *geo, const char *city_path, const char *asn_path, const char *data_dir,
                struct error *error) MUST_CHECK;
 
-/* Fills country, region, city and asn of `out`; leaves them alone where nothing is known. Texts live
- * until the next geo_load(). Never fails: a damaged record is an unknown one. */
+/* Fills country, region, city and asn of `out`; leaves them alone where nothing is known. Texts
+ * live until the next geo_load(). Never fails: a damaged record is an unknown one. */
 void geo_look_up(struct geo *geo, const struct sockaddr *address, struct click *out);

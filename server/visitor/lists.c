@@ -1,11 +1,11 @@
 /* See lists.h. Formats:
  *
- *   crawlers.json, operator's list: the crawler-user-agents layout, [{"pattern": …, "tags": […]}, …];
- *     the tag social-preview makes it a preview. Patterns heed case.
+ *   crawlers.json, operator's list: the crawler-user-agents layout, [{"pattern": …, "tags": […]},
+ *     …]; the tag social-preview makes it a preview. Patterns heed case.
  *   agents.txt: a line is "group name pattern"; '#' begins a comment line. Underscores in a name
- *     stand for spaces. An alternative without capitals ignores case, one with capitals heeds it. Within
- *     a group the first line that matches counts. "skip - PATTERN" leaves a pattern of crawlers.json
- *     out, letter by letter. */
+ *     stand for spaces. An alternative without capitals ignores case, one with capitals heeds it.
+ *     Within a group the first line that matches counts. "skip - PATTERN" leaves a pattern of
+ *     crawlers.json out, letter by letter. */
 #include "server/visitor/lists.h"
 
 #include <assert.h>
@@ -60,7 +60,7 @@ static void name_rule(const char *prefix, const char *name, char out[EVENT_RULE_
     out[length] = '\0';
 }
 
-/* ---- crawler-user-agents layout ---------------------------------------------------------------- */
+/* ---- crawler-user-agents layout -------------------------------------------------------------- */
 
 static bool has_tag(const json_t *tags, const char *wanted)
 {
@@ -168,7 +168,7 @@ static bool add_operator(struct lists *lists, const char *path, struct error *er
     return added || error_prefix(error, "bot_patterns: %.200s", path);
 }
 
-/* ---- agents.txt -------------------------------------------------------------------------------- */
+/* ---- agents.txt ------------------------------------------------------------------------------ */
 
 static uint8_t bot_number(struct text name)
 {
@@ -269,7 +269,7 @@ static bool add_agents(struct lists *lists, struct error *error)
     return true;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 struct lists *lists_open(const char *operator_path, struct error *error)
 {

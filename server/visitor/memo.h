@@ -1,9 +1,9 @@
 #pragma once
-/* Remembers what was found out about texts that come again and again: a few hundred user agents make
- * up nearly all traffic, and reading one costs more than everything else in a redirect.
+/* Remembers what was found out about texts that come again and again: a few hundred user agents
+ * make up nearly all traffic, and reading one costs more than everything else in a redirect.
  *
- * A fixed number of places, two for each key; who comes later and finds both taken gets one. So a stream
- * of made-up texts costs what it would cost without a memory, and nothing more. */
+ * A fixed number of places, two for each key; who comes later and finds both taken gets one. So a
+ * stream of made-up texts costs what it would cost without a memory, and nothing more. */
 #include <stdbool.h>
 #include <stdint.h>
 

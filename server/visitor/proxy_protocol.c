@@ -14,7 +14,7 @@
 
 static const unsigned char signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-/* ---- version 1: "PROXY TCP4 source destination port port\r\n" --------------------------------- */
+/* ---- version 1: "PROXY TCP4 source destination port port\r\n" -------------------------------- */
 
 static struct text next_word(struct text *rest)
 {
@@ -93,7 +93,7 @@ static int parse_v1(const unsigned char *bytes, size_t length, struct sockaddr_s
     return (int)(end + 1 - bytes);
 }
 
-/* ---- version 2: signature, version and command, family, length, addresses, TLVs ---------------- */
+/* ---- version 2: signature, version and command, family, length, addresses, TLVs -------------- */
 
 static bool parse_addresses(unsigned family, const unsigned char *bytes, size_t length,
                             struct sockaddr_storage *out)

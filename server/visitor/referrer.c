@@ -30,7 +30,7 @@ struct referrers {
     uint8_t medium_of[256]; /* by platform */
 };
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static uint32_t hash_step(uint32_t hash, char c)
 {
@@ -157,7 +157,7 @@ uint8_t referrer_medium_of(const struct referrers *referrers, uint8_t platform)
     return medium ? medium : MEDIUM_SOCIAL;
 }
 
-/* ---- asking it --------------------------------------------------------------------------------- */
+/* ---- asking it ------------------------------------------------------------------------------- */
 
 /* The longest suffix of `host` (which ends before a wildcard's top-level domain) that is on the
  * list, if it is longer than what `best` has of it. */
@@ -216,7 +216,8 @@ static size_t count_labels(struct text text)
     return count;
 }
 
-/* The known host that says most about `host`, by how much of it stands before what it leaves open. */
+/* The known host that says most about `host`, by how much of it stands before what it leaves open.
+ * */
 static const struct known_host *find_best(const struct referrers *referrers, struct text host)
 {
     const struct known_host *best = longest(referrers, host, false);
@@ -282,7 +283,7 @@ struct origin referrer_origin(const struct referrers *referrers, struct text hos
                            known ? known->origin.platform : CLASS_UNKNOWN};
 }
 
-/* ---- the host ---------------------------------------------------------------------------------- */
+/* ---- the host -------------------------------------------------------------------------------- */
 
 static bool skip_scheme(struct text *url)
 {

@@ -1,5 +1,5 @@
-/* See shape.h. Reading makes a row of steps; the longest run of steps that are one certain character
- * becomes the text. */
+/* See shape.h. Reading makes a row of steps; the longest run of steps that are one certain
+ * character becomes the text. */
 #include "server/visitor/shape.h"
 
 #include <assert.h>
@@ -7,7 +7,7 @@
 
 #define ROW_MAX (2 * SHAPE_STEPS_MAX + SHAPE_TEXT_MAX)
 
-/* ---- sets -------------------------------------------------------------------------------------- */
+/* ---- sets ------------------------------------------------------------------------------------ */
 
 static void set_add(uint64_t set[4], unsigned char c)
 {
@@ -57,7 +57,7 @@ static bool set_add_escape(uint64_t set[4], char c)
     }
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct reader {
     const char *at, *end;
@@ -252,7 +252,7 @@ bool shape_read(const char *pattern, size_t length, bool fold, struct shape *out
     return split(&reader, out);
 }
 
-/* ---- matching ---------------------------------------------------------------------------------- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 static bool is_word(char c)
 {

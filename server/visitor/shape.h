@@ -1,7 +1,8 @@
 #pragma once
 /* The simple kind of regular expression, which nearly all of our patterns are: a text that every
- * match contains, with single characters or sets of characters around it, each optional or repeated,
- * and ^, $ or \b at the ends. It is matched from where its text was met, without PCRE2. */
+ * match contains, with single characters or sets of characters around it, each optional or
+ * repeated, and ^, $ or \b at the ends. It is matched from where its text was met, without PCRE2.
+ * */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -27,8 +27,8 @@ struct sf_item {
 /* An item, with parameters that are checked and skipped. False if the field is anything else. */
 bool sf_item(struct text field, struct sf_item *out);
 
-/* Walks a list, or a dictionary. `rest` starts as the field; false at the end (`rest->bytes` is NULL)
- * or at the first fault (`rest->bytes` is not NULL), after which the field must be ignored as a
- * whole. */
+/* Walks a list, or a dictionary. `rest` starts as the field; false at the end (`rest->bytes` is
+ * NULL) or at the first fault (`rest->bytes` is not NULL), after which the field must be ignored
+ * as a whole. */
 bool sf_next_in_list(struct text *rest, struct sf_item *out);
 bool sf_next_in_dictionary(struct text *rest, struct sf_item *out);

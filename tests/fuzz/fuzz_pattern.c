@@ -1,5 +1,5 @@
-/* A pattern and a text, split at the first newline: whatever the engine makes of a pattern by itself
- * (shapes, listed groups, anchors) must agree with PCRE2. */
+/* A pattern and a text, split at the first newline: whatever the engine makes of a pattern by
+ * itself (shapes, listed groups, anchors) must agree with PCRE2. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <assert.h>
 #include <pcre2.h>

@@ -1,5 +1,5 @@
-/* What user agents say: those that people use every day, apps, previews, machines, client hints; the
- * operator's own list; referrers. Unlike the corpora these are written by hand. */
+/* What user agents say: those that people use every day, apps, previews, machines, client hints;
+ * the operator's own list; referrers. Unlike the corpora these are written by hand. */
 #include "server/visitor/agent.h"
 
 #include <setjmp.h>

@@ -1,5 +1,6 @@
 /* GeoIP files that come, change and go: replaced ones are taken, damaged ones refused while the old
- * one stays, and nothing is tried twice. The files are made here, with one record for every address. */
+ * one stays, and nothing is tried twice. The files are made here, with one record for every
+ * address. */
 #include "server/visitor/geo.h"
 
 #include <setjmp.h>

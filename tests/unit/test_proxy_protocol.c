@@ -1,6 +1,6 @@
-/* The PROXY protocol: what is taken, what closes the connection, and that the way in which the bytes
- * arrive changes nothing. With the argument "parse" it prints what it makes of standard input, for
- * the conformance tests. */
+/* The PROXY protocol: what is taken, what closes the connection, and that the way in which the
+ * bytes arrive changes nothing. With the argument "parse" it prints what it makes of standard
+ * input, for the conformance tests. */
 #include "server/visitor/proxy_protocol.h"
 
 #include <setjmp.h>
