@@ -12,14 +12,13 @@ PASS_POINTS = ["flush_before_begin", "flush_after_lock", "flush_inside_copy", "f
                "flush_after_watermark", "flush_before_commit", "flush_after_commit",
                "flush_after_acknowledge"]
 RECOVERY_POINTS = ["recover_prepared", "recover_before", "recover_after"]
-SHORT = {"flush_inside_copy", "flush_before_commit", "flush_after_commit", "recover_after"}
 NTH = {"flush_before_begin": 20, "flush_after_lock": 20}  # idle passes go by, too
 SETTINGS = {"flush_takeover_ms": 400, "redis_timeout_ms": 200, "flush_batch_events": 1000}
 
 
-def cases(points):
-    """The points as parameters, a few of them for the short run."""
-    return [pytest.param(point, marks=pytest.mark.short) if point in SHORT else point
+def cases(points, *short):
+    """The points as parameters, some of them for the short run."""
+    return [pytest.param(point, marks=pytest.mark.short) if point in short else point
             for point in points]
 
 
@@ -45,7 +44,7 @@ def settle(stack, *feeders):
     stack.assert_consistent()
 
 
-@pytest.mark.parametrize("point", cases(PASS_POINTS))
+@pytest.mark.parametrize("point", cases(PASS_POINTS, "flush_before_commit", "flush_after_commit"))
 def test_killed_in_a_pass(make_stack, point):
     """kill -9 at an arrow of the pass, with several entries and origins on their way."""
     stack = crashing(make_stack, point, nth=NTH.get(point, 2)).start()
@@ -57,7 +56,7 @@ def test_killed_in_a_pass(make_stack, point):
     assert stack.kudos.logged("child_died.*child=flush")
 
 
-@pytest.mark.parametrize("point", cases(RECOVERY_POINTS))
+@pytest.mark.parametrize("point", cases(RECOVERY_POINTS, "recover_after"))
 def test_killed_in_a_recovery(make_stack, point):
     """kill -9 in a recovery, of a partition that has a past."""
     stack = crashing(make_stack, point, nth=2).start()
@@ -77,7 +76,7 @@ def frozen_pid(stack):
     return stopped[0] if stopped else None
 
 
-@pytest.mark.parametrize("point", cases(PASS_POINTS))
+@pytest.mark.parametrize("point", cases(PASS_POINTS, "flush_inside_copy"))
 def test_frozen_in_a_pass_and_woken_late(make_stack, point):
     """One of two flushers freezes; the other takes over; the first wakes up and must do no harm."""
     stack = crashing(make_stack, point, nth=NTH.get(point, 2), stop=True).start()
@@ -95,7 +94,7 @@ def test_frozen_in_a_pass_and_woken_late(make_stack, point):
     assert pid in stack.kudos.pids("flush"), "the woken one lives"
 
 
-@pytest.mark.parametrize("point", cases(RECOVERY_POINTS))
+@pytest.mark.parametrize("point", RECOVERY_POINTS)
 def test_frozen_in_a_recovery_and_woken_late(make_stack, point):
     """A recovery from an old snapshot, seconds late, when the other has long gone on."""
     stack = crashing(make_stack, point, nth=2, stop=True).start()

@@ -43,7 +43,6 @@ def test_postmaster_killed(stack):
     settle(stack, feeder.stop())
 
 
-@pytest.mark.short
 def test_immediate_stop_and_a_while_away(stack):
     """PostgreSQL stops as in a crash and stays away; redis keeps what comes, then all catches up."""
     feeder = Feeder(stack).start(rate=2000)
