@@ -9,7 +9,7 @@
 
 #include "server/links/replica_format.h"
 
-#define REPLICA_MEMO_PLACES 8192 /* 64 bytes each, touched as they fill */
+#define REPLICA_MEMO_PLACES 32768 /* 64 bytes each, touched as they fill */
 
 struct replica_memo;
 

@@ -59,17 +59,17 @@ static void holds_in_one_state_only(void **state)
 static void never_mistakes_one_for_another(void **state)
 {
     struct replica_memo *memo = replica_memo_new();
-    static char values[50000];
+    static char values[200000];
     int kept = 0;
     char slug[64];
 
     (void)state;
-    for (int i = 0; i < 50000; i++) {
+    for (int i = 0; i < 200000; i++) {
         snprintf(slug, sizeof slug, "slug%d", i);
         keep(memo, 9, slug, values + i);
         assert_ptr_equal(find(memo, 9, 1, slug), values + i);
     }
-    for (int i = 0; i < 50000; i++) {
+    for (int i = 0; i < 200000; i++) {
         const char *at;
 
         snprintf(slug, sizeof slug, "slug%d", i);
