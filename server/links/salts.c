@@ -81,6 +81,12 @@ static bool read_salts(const PGresult *rows, struct salts *out, struct error *er
     return true;
 }
 
+/* Undefined table, or schema: nobody has migrated yet. */
+static bool is_not_migrated(void)
+{
+    return strcmp(postgres_sqlstate(), "42P01") == 0 || strcmp(postgres_sqlstate(), "3F000") == 0;
+}
+
 bool salts_exchange(struct source *source, struct replica_writer *writer, struct salts *out,
                     struct error *error)
 {
@@ -96,6 +102,8 @@ bool salts_exchange(struct source *source, struct replica_writer *writer, struct
     PQclear(rows);
     sodium_memzero(sql, sizeof sql);
     sodium_memzero(offer, sizeof offer);
+    if (!good && is_not_migrated())
+        return error_set(error, SOURCE_NOT_MIGRATED);
     return good || error_prefix(error, "salts");
 }
 

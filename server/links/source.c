@@ -162,7 +162,7 @@ bool source_begin(struct source *source, struct source_state *state, struct erro
     if (PQntuples(source->state) != 1 || PQnfields(source->state) != 4)
         return error_set(error, "PostgreSQL did not say which server it is");
     if (strcmp(PQgetvalue(source->state, 0, 3), "t") != 0)
-        return error_set(error, "the tables are not there (yet): run kudos migrate");
+        return error_set(error, SOURCE_NOT_MIGRATED);
     state->system = PQgetvalue(source->state, 0, 0);
     state->identity = PQgetvalue(source->state, 0, 1);
     state->snapshot = PQgetvalue(source->state, 0, 2);

@@ -15,6 +15,9 @@
 
 struct source;
 
+/* What an operator is told who started the service before `kudos migrate`. */
+#define SOURCE_NOT_MIGRATED "the tables are not there (yet): run kudos migrate"
+
 /* What is the same for all rows of one transaction. Texts are valid until the next begin. */
 struct source_state {
     const char *system;   /* which database cluster */
