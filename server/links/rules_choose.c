@@ -19,7 +19,8 @@ static struct cursor cursor_of(struct text text)
     return (struct cursor){bytes, bytes + text.length, false};
 }
 
-static struct text take(struct cursor *cursor, size_t length)
+/* Inlined, so that reading a number of known size is one load: rules are walked for each click. */
+static inline __attribute__((always_inline)) struct text take(struct cursor *cursor, size_t length)
 {
     struct text text = {(const char *)cursor->at, length};
 
@@ -31,7 +32,8 @@ static struct text take(struct cursor *cursor, size_t length)
     return text;
 }
 
-static uint64_t take_number(struct cursor *cursor, size_t size)
+static inline __attribute__((always_inline)) uint64_t take_number(struct cursor *cursor,
+                                                                  size_t size)
 {
     uint64_t number = 0;
     struct text bytes = take(cursor, size);
@@ -134,7 +136,10 @@ static bool is_time(int64_t now_us, struct text data)
 
 static bool is_class(uint8_t class, struct text data)
 {
-    return data.length > 0 && memchr(data.bytes, class, data.length);
+    for (size_t i = 0; i < data.length; i++)
+        if ((unsigned char)data.bytes[i] == class)
+            return true;
+    return false;
 }
 
 static bool holds(enum condition kind, struct text data, const struct rules_visitor *visitor)
@@ -237,23 +242,21 @@ void rules_choose(struct text program, const struct rules_visitor *visitor,
 {
     struct cursor cursor = cursor_of(program);
 
+    *out = (struct rules_choice){.action = RULES_NOTHING};
     for (uint16_t route = 1; cursor.at < cursor.end && route <= RULES_MAX; route++) {
         struct cursor rule = cursor_of(take(&cursor, take_number(&cursor, 2)));
 
-        *out = (struct rules_choice){.action = RULES_NOTHING};
         if (cursor.bad)
             return;
         if (!matches(&rule, visitor))
             continue;
         act(&rule, visitor, out);
-        if (rule.bad) {
-            *out = (struct rules_choice){.action = RULES_NOTHING};
-            return;
-        }
-        if (out->action != RULES_NOTHING) {
+        if (!rule.bad && out->action != RULES_NOTHING) {
             out->route = route;
             return;
         }
+        *out = (struct rules_choice){.action = RULES_NOTHING};
+        if (rule.bad)
+            return;
     }
-    *out = (struct rules_choice){.action = RULES_NOTHING};
 }
