@@ -13,3 +13,4 @@ int verify_command(int argc, char **argv, const struct settings *settings);
 int gap_command(int argc, char **argv, const struct settings *settings);
 int check_command(int argc, char **argv, const struct settings *settings);
 int explain_command(int argc, char **argv, const struct settings *settings);
+int test_link_command(int argc, char **argv, const struct settings *settings);

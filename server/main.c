@@ -41,6 +41,8 @@ static const struct command {
      "give up events that are in no journal any more"},
     {"explain", explain_command, true, "[--geoip-city FILE] [--trusted NETWORKS]",
      "say who clicked, and why: requests as JSON Lines on standard input"},
+    {"test-link", test_link_command, true, "SHORT_URL",
+     "print a short link whose clicks are stored as internal"},
     {"check", check_command, true, "", "check settings and stores"},
     {"settings", settings_command, true, "", "print every setting with its meaning"},
     {"version", version_command, false, "", "print the version"},
