@@ -143,10 +143,14 @@ def test_human_clicks_use_a_link_up(stack):
     assert not used_up(stack, link)
     click(stack, link, 1)
     wait_until(lambda: used_up(stack, link), 10, "the link is used up")
+    wait_until(lambda: stack.kudos.get(f"/{link['slug']}").status == 410, 10, "it answers 410")
+    stack.kudos.admin("PATCH", f"/v1/links/{link['id']}", {"fallback": "https://example.com/over"})
+    assert location(stack.kudos, link["slug"]) == "https://example.com/over"
     assert not used_up(stack, free)
     assert stack.kudos.metric("links_used_up_total") == 1
     stack.postgres.sql("update kudos.links set max_clicks = 100 where id = %s", link["id"])
     assert not used_up(stack, link)
+    wait_for(stack.kudos, link["slug"], "https://example.com/")
     stack.postgres.sql("update kudos.links set max_clicks = 3 where id = %s", link["id"])
     assert used_up(stack, link)
     stack.postgres.sql("update kudos.links set max_clicks = null where id = %s", link["id"])
@@ -171,6 +175,35 @@ def test_a_link_that_is_being_changed_is_marked_by_its_next_click(stack):
     editor.close()
     click(stack, link, 1)
     wait_until(lambda: used_up(stack, link), 10, "the link is used up")
+
+
+# Domains ------------------------------------------------------------------------------------------
+
+def test_what_a_domain_says_holds_at_once_for_its_links(stack):
+    domain = stack.kudos.admin("POST", "/v1/domains", {"host": "b.example"}).json()
+    link = stack.kudos.create_link("https://example.com/", domain="b.example")
+    before = stack.postgres.value("select changed::text from kudos.links where id = %s", link["id"])
+
+    def answers(path, status, wanted):
+        def got():
+            answer = stack.kudos.get(path, {"Host": "b.example", **HUMAN})
+            return answer.status == status and (answer.location or "").startswith(wanted)
+        wait_until(got, 10, f"{path} answers {status} {wanted}")
+
+    answers(f"/{link['slug']}", 302, "https://example.com/?kudos_id=")
+    answers("/nothing", 404, "")
+    stack.kudos.admin("PATCH", f"/v1/domains/{domain['id']}", {
+        "redirect_status": 307, "click_id": False, "root_destination": "https://root.example/",
+        "not_found_destination": "https://what.example/", "fallback": "https://over.example/"})
+    answers(f"/{link['slug']}", 307, "https://example.com/")
+    assert stack.kudos.get(f"/{link['slug']}", {"Host": "b.example"}).location == \
+        "https://example.com/"
+    answers("/", 302, "https://root.example/")
+    answers("/nothing", 302, "https://what.example/")
+    assert stack.postgres.value("select changed::text from kudos.links where id = %s",
+                                link["id"]) == before  # no link was written
+    stack.postgres.sql("update kudos.links set expires_at = now() where id = %s", link["id"])
+    answers(f"/{link['slug']}", 302, "https://over.example/")
 
 
 # Salts --------------------------------------------------------------------------------------------
