@@ -26,16 +26,16 @@
     " l.redirect_status, l.pass_query, l.click_id, l.used_up, l.state, l.starts_at, l.expires_at," \
     " l.slug, l.slug_key, l.destination, l.fallback, l.rules, l.utm,"                              \
     " c.utm, c.slug, c.name, i.handle, i.name, i.url,"                                             \
-    " case when kudos.link_wants_code(l.destination, l.fallback, l.rules, l.utm, c.utm) then"      \
+    " case when l.names_code or c.names_code then"                                                 \
     " (select k.code from kudos.codes k where k.campaign_id = l.campaign_id"                       \
     " and k.influencer_id = l.influencer_id order by k.id limit 1) end"
-#define ROW_LINK_FROM                                                                             \
-    " from kudos.links l"                                                                         \
-    " left join lateral (select slug, name, utm from kudos.campaigns where id = l.campaign_id"    \
-    " limit 1) c on true"                                                                         \
-    " left join lateral (select handle, name, (select p.url from kudos.influencer_profiles p"     \
-    " where p.influencer_id = influencers.id order by p.followers desc nulls last, p.id limit 1)" \
-    " as url from kudos.influencers where id = l.influencer_id limit 1) i on true"
+#define ROW_LINK_FROM                                                                         \
+    " from kudos.links l"                                                                     \
+    " left join lateral (select slug, name, utm, names_code from kudos.campaigns"             \
+    " where id = l.campaign_id limit 1) c on true"                                            \
+    " left join lateral (select handle, name, (select p.url from kudos.influencer_profiles p" \
+    " where p.influencer_id = influencers.id order by p.followers desc nulls last, p.id"      \
+    " limit 1) as url from kudos.influencers where id = l.influencer_id limit 1) i on true"
 #define ROW_LINK_ID_COLUMNS "id, domain_id, slug_key"
 #define ROW_DOMAIN_COLUMNS                                                            \
     "id, workspace_id, case_sensitive, is_default, click_id, redirect_status, host,"  \

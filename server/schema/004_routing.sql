@@ -7,6 +7,17 @@
 
 -- Links ------------------------------------------------------------------------------------------
 
+-- Stored with the row, so that reading ten million links need not look into each.
+create function kudos.names_code(destination text, fallback text, rules jsonb, utm jsonb)
+returns boolean language sql immutable as $$
+    select strpos(destination, '{code}') > 0
+        or coalesce(strpos(fallback, '{code}') > 0, false)
+        or coalesce(strpos(rules::text, '{code}') > 0, false)
+        or coalesce(strpos(utm::text, '{code}') > 0, false)
+$$;
+comment on function kudos.names_code(text, text, jsonb, jsonb) is
+    'Whether {code} stands in what a link is compiled from.';
+
 alter table kudos.links
     alter column redirect_status drop not null,
     alter column redirect_status drop default,
@@ -18,6 +29,9 @@ alter table kudos.links
         check (jsonb_typeof(utm) = 'object' and octet_length(utm::text) <= 4096),
     add column max_clicks bigint check (max_clicks > 0),
     add column used_up boolean not null default false;
+alter table kudos.links
+    add column names_code boolean not null
+        generated always as (kudos.names_code(destination, fallback, rules, utm)) stored;
 create index links_limited on kudos.links (id) where max_clicks is not null and not used_up;
 comment on column kudos.links.redirect_status is
     'HTTP status of the redirect: 301, 302, 307 or 308; null: the domain''s.';
@@ -35,6 +49,8 @@ comment on column kudos.links.utm is
     'UTM parameters {"source", "medium", "campaign", "content", "term"} that override the campaign''s one by one (null takes one out); null: the campaign''s.';
 comment on column kudos.links.max_clicks is
     'Number of human clicks after which the link is used up; null: no limit.';
+comment on column kudos.links.names_code is
+    'Whether {code} stands in its own columns: then, or if its campaign''s UTM parameters hold it, sync looks up the code.';
 comment on column kudos.links.used_up is
     'Whether max_clicks is reached. Set by flush, and by trigger when max_clicks changes.';
 
@@ -43,6 +59,10 @@ comment on column kudos.links.used_up is
 alter table kudos.campaigns
     add column utm jsonb
         check (jsonb_typeof(utm) = 'object' and octet_length(utm::text) <= 4096);
+alter table kudos.campaigns
+    add column names_code boolean not null
+        generated always as (coalesce(strpos(utm::text, '{code}') > 0, false)) stored;
+comment on column kudos.campaigns.names_code is 'Whether {code} stands in its UTM parameters.';
 comment on column kudos.campaigns.utm is
     'UTM parameters {"source", "medium", "campaign", "content", "term"} of the campaign''s links; values may hold {handle}, {code}, {campaign}, {slug}; null: none.';
 
@@ -173,19 +193,6 @@ $$;
 comment on function kudos.mark_used_up(bigint[]) is
     'Marks those of these links whose stored human clicks have reached max_clicks; how many.';
 
--- Whether a link's destinations name the code of its influencer: only then is it looked up.
-create function kudos.link_wants_code(destination text, fallback text, rules jsonb, utm jsonb,
-                                      campaign_utm jsonb) returns boolean
-language sql immutable as $$
-    select strpos(destination, '{code}') > 0
-        or coalesce(strpos(fallback, '{code}') > 0, false)
-        or coalesce(strpos(rules::text, '{code}') > 0, false)
-        or coalesce(strpos(utm::text, '{code}') > 0, false)
-        or coalesce(strpos(campaign_utm::text, '{code}') > 0, false)
-$$;
-comment on function kudos.link_wants_code(text, text, jsonb, jsonb, jsonb) is
-    'Whether {code} stands in what a link is compiled from.';
-
 create function kudos.touch_links() returns trigger
 language plpgsql as $$
 declare
@@ -223,7 +230,7 @@ begin
     from kudos.campaigns c
     where l.influencer_id = any (influencers) and l.campaign_id = any (campaigns)
       and c.id = l.campaign_id and l.state <> 'archived'
-      and kudos.link_wants_code(l.destination, l.fallback, l.rules, l.utm, c.utm);
+      and (l.names_code or c.names_code);
     return null;
 end
 $$;
