@@ -23,6 +23,8 @@
 #include "server/admin/input.h"
 #include "server/admin/server.h"
 
+#define POINTER_MAX 160 /* of a field's JSON pointer */
+
 /* --- SQL --- */
 
 static const char *cast_of(enum field_type type)
@@ -339,14 +341,24 @@ static size_t find_field(const struct resource *resource, const char *name)
     return i;
 }
 
+/* What is wrong may lie below the field, as in its rules. */
+static void refuse_value(struct request *request, const char *pointer, const struct value *value,
+                         const struct error *error)
+{
+    char below[POINTER_MAX + sizeof value->below];
+
+    snprintf(below, sizeof below, "%s%s", pointer, value->below);
+    request_bad_field(request, below, "%s", error->text);
+}
+
 static void read_member(const struct resource *resource, struct request *request, unsigned use,
                         struct value *values, const char *name, const json_t *json)
 {
     size_t i = find_field(resource, name);
-    char pointer[160 + sizeof values->below];
+    char pointer[POINTER_MAX];
     struct error error;
 
-    pointer_of(name, pointer, 160);
+    pointer_of(name, pointer, sizeof pointer);
     if (i == resource->count)
         request_bad_field(request, pointer, "there is no such field");
     else if (!(resource->fields[i].flags & FIELD_WRITABLE))
@@ -354,7 +366,7 @@ static void read_member(const struct resource *resource, struct request *request
     else if (!(resource->fields[i].flags & use))
         request_bad_field(request, pointer, "cannot be changed");
     else if (!read_value(&resource->fields[i], json, &values[i], &error))
-        request_bad_field(request, strcat(pointer, values[i].below), "%s", error.text);
+        refuse_value(request, pointer, &values[i], &error);
     else
         values[i].given = true;
 }

@@ -14,7 +14,7 @@
 #define LINK_SLUG_MAX        64   /* bytes, after percent-decoding */
 #define LINK_DESTINATION_MAX 4096 /* bytes, normalised */
 #define LINK_HOST_MAX        253
-#define LINK_RULES_MAX       (8 * 1024) /* bytes of a compiled program: RULES_BYTES_MAX */
+#define LINK_RULES_MAX       (8 * 1024) /* bytes of a compiled program (rules.h) */
 #define LINK_NAME_MAX        400        /* bytes of a campaign's or influencer's name */
 #define LINK_PROFILE_MAX     2048       /* bytes of the address of an influencer's profile */
 #define LINK_RECORD_MAX      (24 * 1024)

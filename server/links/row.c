@@ -14,8 +14,6 @@
 #define LINK_ID_FIELDS 3
 #define DOMAIN_FIELDS  12
 
-static_assert(RULES_BYTES_MAX == LINK_RULES_MAX, "what compiles fits into a record");
-
 static const char SIGNATURE[] = "PGCOPY\n\377\r\n"; /* and its NUL */
 
 /* A tuple being read. A field that is missing or of another size makes it bad for good. */

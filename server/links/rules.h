@@ -33,7 +33,7 @@
 #define RULES_MAX         50  /* of one link */
 #define RULE_VALUES_MAX   250 /* of one condition */
 #define RULE_VARIANTS_MAX 10
-#define RULES_BYTES_MAX   (8 * 1024) /* of a program */
+#define RULES_BYTES_MAX   LINK_RULES_MAX /* of a program: what compiles fits into a record */
 
 /* Where a rule was refused, and why. */
 struct rules_problem {

@@ -129,6 +129,7 @@ static void decide(struct connection *connection, const struct domain *domain,
     decide_link(request, domain, link, worker->round.wall_us, decision, click);
     if (!decision->needs_visitor)
         return;
+    assert(link); /* who it is matters only where there is a link */
     visit_classify(connection, link, scratch, click);
     if (link->rules.length > 0)
         policy.draw = visit_draw(worker, click);

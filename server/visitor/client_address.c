@@ -21,9 +21,8 @@ static bool parse_node(struct text node, struct sockaddr_storage *out)
         if (!memchr(node.bytes, ':', node.length) || (port.length && port.bytes[0] != ':'))
             return false;
     } else {
-        struct text host = node, rest = node;
+        struct text rest = node, host = text_cut(&rest, ':');
 
-        host = text_cut(&rest, ':');
         if (rest.bytes && !memchr(rest.bytes, ':', rest.length)) { /* one colon: not IPv6 */
             port = (struct text){rest.bytes - 1, rest.length + 1};
             node = host;

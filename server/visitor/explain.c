@@ -342,7 +342,7 @@ static bool read_options(int argc, char **argv, struct settings *settings)
 
         if (option == '?' || strlen(optarg) >= SETTING_TEXT_MAX)
             return false;
-        strcpy(field, optarg);
+        snprintf(field, SETTING_TEXT_MAX, "%s", optarg);
     }
     return optind == argc;
 }

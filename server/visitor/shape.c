@@ -27,9 +27,9 @@ static void set_add_range(uint64_t set[4], unsigned char from, unsigned char to)
 
 static void set_fold(uint64_t set[4])
 {
-    for (unsigned char c = 'a'; c <= 'z'; c++)
-        if (set_has(set, c) || set_has(set, (unsigned char)(c - 32))) {
-            set_add(set, c);
+    for (unsigned c = 'a'; c <= 'z'; c++)
+        if (set_has(set, (unsigned char)c) || set_has(set, (unsigned char)(c - 32))) {
+            set_add(set, (unsigned char)c);
             set_add(set, (unsigned char)(c - 32));
         }
 }
