@@ -493,6 +493,26 @@ def test_two_edges_with_many_origins(make_stack):
     settle(stack, first, second)
 
 
+def test_several_partitions(make_stack):
+    """Three workers in two partitions, each with its keys and its flusher; ship serves both while
+    one has no flusher, and through its own deaths and an empty Redis."""
+    stack, path = start(make_stack, workers=3, partitions=2)
+    client = stack.redis.client()
+    with Clicker(stack.kudos.port, [path], connections=24, rate=3000) as clicker:
+        wait_until(lambda: all(client.hlen(f"kudos:{{{p}}}:last_seq") for p in (0, 1)), 20,
+                   "both partitions are in use")
+        process.freeze(stack.kudos.pids("flush")[0])
+        for _ in range(3):
+            before = clicker.clicks
+            wait_until(lambda b=before: clicker.clicks > b + 1000, 20, "clicks go on")
+            stack.kudos.kill_role("ship")
+        client.flushall()
+        stack.kudos.wake("flush")
+        before = clicker.clicks
+        wait_until(lambda: clicker.clicks > before + 1000, 20, "clicks go on")
+    settle(stack, clicker)
+
+
 # Power cut ----------------------------------------------------------------------------------------
 
 @pytest.fixture(name="powercut", scope="module")
