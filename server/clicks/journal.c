@@ -84,6 +84,52 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+/* Says in a folder how the journal ended, as far as that can still be written. */
+static bool write_closed(const struct journal *journal, int folder_fd)
+{
+    struct journal_closed closed = {.magic = JOURNAL_MAGIC,
+                                    .origin = journal->origin,
+                                    .last_seq = journal->stored,
+                                    .partition = journal->partition};
+    int fd = openat(folder_fd, JOURNAL_CLOSED, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool written;
+
+    if (fd < 0)
+        return false;
+    closed.crc = journal_closed_crc(&closed);
+    written = write(fd, &closed, sizeof closed) == (ssize_t)sizeof closed;
+    if (!written)
+        unlinkat(folder_fd, JOURNAL_CLOSED, 0);
+    close(fd);
+    return written;
+}
+
+static void hidden_name(uint64_t origin, char out[NAME_BYTES])
+{
+    snprintf(out, NAME_BYTES, "." JOURNAL_ORIGIN_FORMAT ".new", (unsigned long long)origin);
+}
+
+/* Puts a folder that only says how the journal ended in place of the one that was removed, so that
+ * ship can tell what is missing. */
+static void bury(const struct journal *journal)
+{
+    char name[NAME_BYTES], hidden[NAME_BYTES];
+    int fd = -1;
+
+    if (journal->stored == 0)
+        return;
+    origin_name(journal->origin, name);
+    hidden_name(journal->origin, hidden);
+    if (mkdirat(journal->root_fd, hidden, 0700) == 0)
+        fd = openat(journal->root_fd, hidden, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || !write_closed(journal, fd) ||
+        renameat(journal->root_fd, hidden, journal->root_fd, name) < 0)
+        log_error("journal_end_untold", "origin=%llu seq=%llu error=%s",
+                  (unsigned long long)journal->origin, (unsigned long long)journal->stored,
+                  strerror(errno));
+    close_fd(&fd);
+}
+
 /* Makes a folder for a new origin: locked before it gets its name, so that ship never meets a young
  * journal that looks dead. Returns 0 or errno. */
 static int make_folder(struct journal *journal)
@@ -95,8 +141,7 @@ static int make_folder(struct journal *journal)
     journal->origin = random_origin();
     journal->stored = 0;
     origin_name(journal->origin, name);
-    snprintf(hidden, sizeof hidden, "." JOURNAL_ORIGIN_FORMAT ".new",
-             (unsigned long long)journal->origin);
+    hidden_name(journal->origin, hidden);
     if (mkdirat(journal->root_fd, hidden, 0700) < 0)
         return errno;
     fd = openat(journal->root_fd, hidden, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -112,22 +157,6 @@ static int make_folder(struct journal *journal)
     return 0;
 }
 
-/* Says how the journal ended, as far as that can still be written. */
-static void write_closed(const struct journal *journal)
-{
-    struct journal_closed closed = {
-        .magic = JOURNAL_MAGIC, .origin = journal->origin, .last_seq = journal->stored};
-    int fd =
-        openat(journal->folder_fd, JOURNAL_CLOSED, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-    if (fd < 0)
-        return;
-    closed.crc = journal_closed_crc(&closed);
-    if (write(fd, &closed, sizeof closed) != (ssize_t)sizeof closed)
-        unlinkat(journal->folder_fd, JOURNAL_CLOSED, 0); /* it is a help, not a need */
-    close(fd);
-}
-
 /* Leaves the folder for good. One that never held a record goes away. */
 static void leave_folder(struct journal *journal)
 {
@@ -138,7 +167,7 @@ static void leave_folder(struct journal *journal)
         return;
     origin_name(journal->origin, name);
     if (journal->stored > 0)
-        write_closed(journal);
+        (void)write_closed(journal, journal->folder_fd); /* it is a help, not a need */
     else
         unlinkat(journal->root_fd, name, AT_REMOVEDIR);
     close_fd(&journal->folder_fd); /* and with it the lock */
@@ -244,8 +273,10 @@ static bool write_round(struct journal *journal)
         if (failure) {
             leave_folder(journal); /* whatever the reason, a new folder is as good */
             degrade(journal, failure);
-            if (failure == ENOENT)
-                journal->retry_us = 0; /* somebody removed it: a new one can be had at once */
+            if (failure == ENOENT) { /* somebody removed it: a new one can be had at once */
+                bury(journal);
+                journal->retry_us = 0;
+            }
             return false;
         }
         start = 0;
@@ -339,6 +370,7 @@ static void maintain(struct journal *journal, int64_t now_us)
     log_error("journal_vanished", "origin=%llu seq=%llu", (unsigned long long)journal->origin,
               (unsigned long long)journal->stored);
     leave_folder(journal);
+    bury(journal);
     failure = make_folder(journal);
     if (failure)
         degrade(journal, failure);

@@ -203,8 +203,11 @@ static void read_closed(struct journal_reader *reader)
         return;
     if (pread(fd, &closed, sizeof closed, 0) == (ssize_t)sizeof closed &&
         closed.magic == JOURNAL_MAGIC && closed.origin == reader->origin &&
-        closed.crc == journal_closed_crc(&closed))
+        closed.crc == journal_closed_crc(&closed)) {
         reader->closed_seq = closed.last_seq;
+        if (reader->partition < 0)
+            reader->partition = closed.partition;
+    }
     close(fd);
 }
 

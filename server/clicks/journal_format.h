@@ -4,7 +4,7 @@
  *
  *   <data_dir>/journal/<origin, 16 hex digits>/      one folder per worker start
  *       <first seq, 20 decimal digits>.seg           segment header, then records
- *       closed                                       written by journal_close()
+ *       closed                                       where it ended, if that could be written
  *   <data_dir>/journal/.<origin>.new                 a folder that is being made
  *   <data_dir>/journal/lost.<slot>                   see journal_lost.h
  *
@@ -49,12 +49,14 @@ static_assert(sizeof(struct journal_record_header) == 16, "the header is packed 
 
 #define JOURNAL_RECORD_MAX (sizeof(struct journal_record_header) + EVENT_PAYLOAD_MAX)
 
-/* What the file `closed` holds: the journal ended with `last_seq`, in order. */
+/* What the file `closed` holds: the journal ended with `last_seq`. In a folder without segments it
+ * is all that is left of a journal that was removed while its writer lived: what Redis does not have
+ * of it can no longer be read, and is declared. */
 struct journal_closed {
     uint64_t magic;
     uint64_t origin;
-    uint64_t last_seq; /* 0: nothing was written */
-    uint32_t reserved;
+    uint64_t last_seq;
+    uint32_t partition;
     uint32_t crc; /* of all before it */
 };
 static_assert(sizeof(struct journal_closed) == 32, "the struct is packed by itself");

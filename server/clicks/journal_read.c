@@ -234,10 +234,8 @@ static enum step read_step(struct journal_reader *reader, struct journal_batch *
     ssize_t got;
     int fd;
 
-    if (reader->index >= reader->segment_count) {
-        reader->drained = !reader->live;
-        return STEP_WAIT;
-    }
+    if (reader->index >= reader->segment_count)
+        return reader->live || !reader->listed ? STEP_WAIT : finish_journal(reader, batch);
     if (reader->offset == 0)
         return enter_segment(reader, batch);
     segment = &reader->segments[reader->index];

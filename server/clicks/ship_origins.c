@@ -227,9 +227,18 @@ static bool root_has_changed(struct ship_origins *origins)
     return true;
 }
 
+/* Whether a removed journal has been read to its end: what is under its name now may be served. */
+static bool has_left(const struct ship_origins *origins)
+{
+    for (size_t i = 0; i < origins->count; i++)
+        if (origins->origins[i]->reader->vanished && origins->origins[i]->reader->drained)
+            return true;
+    return false;
+}
+
 bool ship_origins_sync(struct ship_origins *origins)
 {
-    bool news = root_has_changed(origins) && list_root(origins);
+    bool news = (root_has_changed(origins) || has_left(origins)) && list_root(origins);
 
     if (news)
         origins->root_unsynced = true;
@@ -259,6 +268,12 @@ void ship_origin_flushed(struct ship_origin *origin, uint64_t flushed, int64_t n
         else if (segment->flushed_since_us == 0)
             segment->flushed_since_us = now_us;
     }
+    if (reader->segment_count > 0)
+        return;
+    if (reader->closed_seq != UINT64_MAX && reader->closed_seq > flushed)
+        origin->flushed_since_us = 0;
+    else if (origin->flushed_since_us == 0)
+        origin->flushed_since_us = now_us;
 }
 
 /* Whether the oldest segment may go, were it not for time. */
@@ -275,6 +290,7 @@ static bool delete_oldest(struct ship_origin *origin)
 {
     struct error error = {""};
 
+    origin->flushed_since_us = origin->reader->segments[0].flushed_since_us;
     CRASH_POINT("ship_before_delete");
     if (!journal_reader_delete_oldest(origin->reader, &error)) {
         log_error("journal_delete_failed", "error=%s", error.text);
@@ -346,15 +362,26 @@ static void delete_early(struct ship_origins *origins, unsigned partition, uint6
                  (unsigned long long)bytes, (unsigned long long)max_bytes);
 }
 
-static void remove_empty(struct ship_origins *origins)
+/* Whether the folder holds nothing that anybody could still ask for. */
+static bool is_empty(const struct ship_origin *origin, int64_t keep_us, int64_t now_us)
+{
+    const struct journal_reader *reader = origin->reader;
+
+    if (reader->live || reader->vanished || origin->in_flight || !reader->listed ||
+        reader->segment_count > 0)
+        return false;
+    return reader->closed_seq == UINT64_MAX ||
+           (origin->flushed_since_us > 0 && now_us - origin->flushed_since_us >= keep_us);
+}
+
+static void remove_empty(struct ship_origins *origins, int64_t keep_us, int64_t now_us)
 {
     struct error error = {""};
 
     for (size_t i = origins->count; i-- > 0;) {
         const struct ship_origin *origin = origins->origins[i];
 
-        if (origin->reader->live || origin->reader->vanished || origin->in_flight ||
-            !origin->reader->listed || origin->reader->segment_count > 0)
+        if (!is_empty(origin, keep_us, now_us))
             continue;
         if (journal_reader_remove_folder(origin->reader, &error))
             remove_at(origins, i);
@@ -366,10 +393,12 @@ static void remove_empty(struct ship_origins *origins)
 void ship_origins_delete(struct ship_origins *origins, unsigned partition,
                          const struct settings *settings, int64_t now_us)
 {
+    const int64_t keep_us = settings->journal_keep_s * US_PER_SECOND;
+
     assert(settings->journal_max_bytes > 0);
-    delete_expired(origins, partition, settings->journal_keep_s * US_PER_SECOND, now_us);
+    delete_expired(origins, partition, keep_us, now_us);
     delete_early(origins, partition, (uint64_t)settings->journal_max_bytes);
-    remove_empty(origins);
+    remove_empty(origins, keep_us, now_us);
 }
 
 void ship_origins_measure(const struct ship_origins *origins, double bytes_per_event)

@@ -19,8 +19,9 @@ struct ship_origin {
     uint64_t sent_first, sent_last;
     unsigned sent_count;
     uint64_t sent_gap_seqs;
-    uint64_t last_seq; /* what Redis has, as last heard */
-    uint64_t flushed;  /* what PostgreSQL has, as last heard */
+    uint64_t last_seq;        /* what Redis has, as last heard */
+    uint64_t flushed;         /* what PostgreSQL has, as last heard */
+    int64_t flushed_since_us; /* of a journal without segments; as in struct journal_segment */
     int64_t oldest_us; /* wall time of the first event that Redis does not have; 0: not known */
 };
 

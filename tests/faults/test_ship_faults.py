@@ -431,14 +431,21 @@ def test_damaged_segments(make_stack, seed):
     assert stack.kudos.metric("gap_events_total") >= len(declared)
 
 
+def remove_journals(stack):
+    """rm -rf of all folders, as often as it takes against a writer that makes new segments."""
+    for name in glob.glob(os.path.join(journal(stack), "[0-9a-f]" * 16)):
+        inode = os.stat(name).st_ino
+        while os.path.exists(name) and os.stat(name).st_ino == inode:
+            shutil.rmtree(name, ignore_errors=True)
+
+
 def test_journal_removed_while_it_is_written(make_stack):
     """rm -rf under a running service: what was open is read to its end, then a new origin. At most
     the clicks of one round are lost, and these are told."""
     stack, path = start(make_stack)
     with Clicker(stack.kudos.port, [path], rate=2000) as clicker:
         wait_until(lambda: clicker.clicks > 2000, 20, "clicks come in")
-        for name in os.listdir(journal(stack)):
-            shutil.rmtree(os.path.join(journal(stack), name), ignore_errors=True)
+        remove_journals(stack)
         wait_until(lambda: stack.kudos.logged("journal_vanished|journal_write_failed"), 20,
                    "the writer notices")
         before = clicker.clicks
@@ -448,6 +455,41 @@ def test_journal_removed_while_it_is_written(make_stack):
     wait_until(lambda: recorded_losses(stack) == clicker.without_id, 30, "the loss is told")
     stack.assert_consistent()
     assert count_origins(clicker) == 2
+
+
+@pytest.mark.parametrize("ship", ["frozen", "killed"])
+def test_journal_removed_behind_ships_back(make_stack, ship):
+    """rm -rf of what ship has never seen: it cannot be read any more, so exactly that is declared."""
+    stack, path = start(make_stack, journal_segment_bytes=16384)
+    with Clicker(stack.kudos.port, [path], rate=2000) as clicker:
+        wait_until(lambda: clicker.clicks > 2000, 20, "clicks come in")
+        stack.kudos.freeze("ship")
+        before = clicker.clicks
+        wait_until(lambda: clicker.clicks > before + 2000, 20, "clicks go on")
+        remove_journals(stack)
+        wait_until(lambda: stack.kudos.logged("journal_vanished|journal_write_failed"), 20,
+                   "the writer notices")
+        before = clicker.clicks
+        wait_until(lambda: clicker.clicks > before + 500, 20, "clicks go on")
+        if ship == "killed":
+            stack.kudos.kill_role("ship")
+        stack.kudos.wake("ship")
+        wait_until(lambda: clicker.clicks > before + 2000, 20, "clicks go on")
+    wanted = {decode(each)[1:3] for each in clicker.ids}
+    origins = {each for each, _ in wanted}
+    assert len(origins) == 2
+
+    def missing():
+        stored = {(each, seq) for each in origins for seq in seqs_of(stack, each)}
+        return wanted - stored
+
+    def declared():
+        return {(each, seq) for each in origins for a, b in gaps_of(stack, each)
+                for seq in range(a, b + 1)}
+    wait_until(lambda: missing() and missing() == declared(), 30,
+               lambda: f"{len(missing())} missing, {len(declared())} declared")
+    assert stack.missing_and_doubled(clicker.ids)[1] == 0
+    stack.assert_consistent()
 
 
 @pytest.mark.parametrize("how", ["wiped", "older", "copied"])

@@ -464,7 +464,7 @@ static void phantoms_behind_the_stated_end(void **state)
 {
     uint64_t origin = make_journal(PER_SEG, true);
     struct journal_closed closed = {
-        .magic = JOURNAL_MAGIC, .origin = origin, .last_seq = PER_SEG - 3};
+        .magic = JOURNAL_MAGIC, .origin = origin, .last_seq = PER_SEG - 3, .partition = 3};
     char path[256];
     FILE *file;
 
