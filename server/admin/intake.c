@@ -114,15 +114,13 @@ bool intake_query(struct request *request)
     return false;
 }
 
-/* application/json, with no charset other than UTF-8. */
-static bool is_json_type(const char *type)
+bool intake_is_type(const char *type, const char *wanted)
 {
-    static const char json[] = "application/json";
     const char *charset;
 
-    if (!type || strncasecmp(type, json, sizeof json - 1) != 0)
+    if (!type || strncasecmp(type, wanted, strlen(wanted)) != 0)
         return false;
-    type += sizeof json - 1;
+    type += strlen(wanted);
     type += strspn(type, " \t");
     if (*type && *type != ';')
         return false;
@@ -162,6 +160,15 @@ static enum shape shape_of(const json_t *value, int depth)
         }
     }
     return SHAPE_OK;
+}
+
+bool intake_shape(const json_t *value, struct error *error)
+{
+    switch (shape_of(value, 1)) {
+    case SHAPE_DEEP: return error_set(error, "nested deeper than %d levels", JSON_DEPTH_MAX);
+    case SHAPE_NUL: return error_set(error, "\\u0000 is not accepted");
+    default: return true;
+    }
 }
 
 static void answer_malformed(struct request *request, const json_error_t *error)
@@ -215,7 +222,7 @@ bool intake_body(struct request *request)
                         (long long)request->admin->settings->admin_body_bytes_max);
         return false;
     }
-    if (!is_json_type(evhttp_find_header(headers, "Content-Type"))) {
+    if (!intake_is_type(evhttp_find_header(headers, "Content-Type"), "application/json")) {
         request_problem(request, 415, "not-json", "Content-Type must be application/json");
         return false;
     }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "server/admin/request.h"
+#include "shared/error.h"
 
 #define JSON_DEPTH_MAX 32
 
@@ -22,3 +23,9 @@ bool intake_query(struct request *request);
 /* Parses the body into request->body. False after answering: 415 (not JSON), 413 (too long), 400
  * (empty, malformed, no object, nested too deep), 422 (a name twice, \u0000). */
 bool intake_body(struct request *request);
+
+/* True if a Content-Type is `wanted`, with no charset other than UTF-8. `type` may be NULL. */
+bool intake_is_type(const char *type, const char *wanted);
+
+/* False if a value is nested deeper than JSON_DEPTH_MAX or holds \u0000. */
+bool intake_shape(const json_t *value, struct error *error) MUST_CHECK;
