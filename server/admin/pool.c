@@ -8,7 +8,6 @@
 #include "server/admin/pool.h"
 
 #include <assert.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -16,6 +15,7 @@
 #include "server/metrics.h"
 #include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/retry.h"
 
 #define POOL_TICK_MS        50
 #define POOL_DELAY_FIRST_MS 20
@@ -57,7 +57,7 @@ struct session {
     bool preparing;      /* the job's statement is being prepared in this round trip */
     int64_t deadline_us; /* of CONNECTING and SETUP */
     int64_t retry_us;
-    int64_t delay_ms;
+    unsigned failures; /* in a row; the first attempt after it is made at once */
     int prepared_count;
     const struct statement *prepared[POOL_STATEMENTS_MAX];
 };
@@ -150,7 +150,6 @@ static void session_watch(struct session *session, short what)
 static void session_close(struct session *session)
 {
     struct job *job = session->job;
-    int64_t jitter;
 
     if (session->event)
         event_free(session->event);
@@ -162,11 +161,10 @@ static void session_close(struct session *session)
     session->prepared_count = 0;
     session->preparing = false;
     session->job = NULL;
-    jitter = session->delay_ms ? (int64_t)randombytes_uniform((uint32_t)session->delay_ms) : 0;
-    session->retry_us = clock_mono_us() + (session->delay_ms + jitter) / 2 * US_PER_MS;
-    session->delay_ms = session->delay_ms ? session->delay_ms * 2 : POOL_DELAY_FIRST_MS;
-    if (session->delay_ms > POOL_DELAY_MAX_MS)
-        session->delay_ms = POOL_DELAY_MAX_MS;
+    session->retry_us = clock_mono_us();
+    if (session->failures++ > 0)
+        session->retry_us += US_PER_MS * retry_wait_ms(session->failures - 1, POOL_DELAY_FIRST_MS,
+                                                       POOL_DELAY_MAX_MS);
     session_enter(session, SESSION_CLOSED);
     if (job)
         job_answer(job, POOL_LOST, NULL);
@@ -219,7 +217,7 @@ static void session_ready(struct session *session)
         session_fail(session, NULL);
         return;
     }
-    session->delay_ms = 0;
+    session->failures = 0;
     session_enter(session, SESSION_IDLE);
     metrics->postgres_reconnects_total++;
     if (pool->failures)

@@ -5,7 +5,6 @@
  * It keeps no state that matters. When a store is away it waits, longer each time and not in step
  * with others, says so once, and goes on by itself. */
 #include <assert.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,9 +16,10 @@
 #include "server/stores/postgres.h"
 #include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/retry.h"
 
-#define BACKOFF_FIRST_MS 100
-#define BACKOFF_MOST_MS  5000
+#define RETRY_FIRST_MS 100
+#define RETRY_MOST_MS  5000
 #define READ_ONLY        "25006"
 #define STOP_TRIES       3 /* failures in a row, once told to stop, before it leaves */
 
@@ -27,7 +27,7 @@ struct loop {
     struct role_context *context;
     struct flusher flusher;
     int64_t days_due_us;
-    int failures;      /* in a row */
+    unsigned failures; /* in a row */
     struct error told; /* the last failure that was logged */
 };
 
@@ -105,18 +105,6 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
     return result;
 }
 
-/* The wait after the n-th failure in a row: doubling, at most BACKOFF_MOST_MS, the upper half of it
- * random. */
-static int64_t backoff_ms(int failures)
-{
-    int64_t ms = BACKOFF_FIRST_MS;
-
-    for (int i = 1; i < failures && ms < BACKOFF_MOST_MS; i++)
-        ms *= 2;
-    ms = ms < BACKOFF_MOST_MS ? ms : BACKOFF_MOST_MS;
-    return ms / 2 + (int64_t)randombytes_uniform((uint32_t)ms / 2 + 1);
-}
-
 /* Takes note of how a pass ended; returns how long to wait before the next. */
 static int64_t after_pass(struct loop *loop, enum flush_result result, const struct error *error)
 {
@@ -124,10 +112,10 @@ static int64_t after_pass(struct loop *loop, enum flush_result result, const str
         if (loop->failures++ == 0)
             log_warn("flush_failed", "partition=%u error=%s", loop->flusher.partition, error->text);
         metrics->flush_retries_total++;
-        return backoff_ms(loop->failures);
+        return retry_wait_ms(loop->failures, RETRY_FIRST_MS, RETRY_MOST_MS);
     }
     if (loop->failures > 0)
-        log_info("flush_resumed", "partition=%u failures=%d", loop->flusher.partition,
+        log_info("flush_resumed", "partition=%u failures=%u", loop->flusher.partition,
                  loop->failures);
     loop->failures = 0;
     if (result == FLUSH_PASS_AGAIN)

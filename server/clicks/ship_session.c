@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "server/clicks/ship_command.h"
 #include "server/metrics.h"
@@ -20,12 +19,13 @@
 #include "shared/clock.h"
 #include "shared/embed.h"
 #include "shared/log.h"
+#include "shared/retry.h"
 
 EMBED(append_lua, "server/clicks/append.lua");
 EMBED(idle_lua, "server/clicks/idle.lua");
 
-#define BACKOFF_MIN_US (50 * US_PER_MS)
-#define BACKOFF_MAX_US (2 * US_PER_SECOND)
+#define RETRY_FIRST_MS 100
+#define RETRY_MOST_MS  2000
 #define KIND_MAX       32 /* characters of an error's first word */
 #define KINDS_MAX      16 /* different ones that are remembered as logged */
 #define QUEUE_MAX      (SHIP_REQUESTS_MAX + 8)
@@ -48,7 +48,7 @@ struct ship_session {
     bool tried;
     redisContext *context; /* NULL when AWAY */
     int64_t resume_us;
-    int64_t backoff_us;
+    unsigned failures; /* in a row */
     int64_t progress_us; /* of the last answer, or of the first request since there was none */
     char append_digest[SHIP_DIGEST_LENGTH + 1];
     char idle_digest[SHIP_DIGEST_LENGTH + 1];
@@ -118,17 +118,12 @@ static bool is_news(struct ship_session *session, const char *reason)
 /* Waits twice as long as the last time, anywhere in the upper half of that. */
 static void back_off(struct ship_session *session)
 {
-    int64_t now_us = clock_mono_us(), wait = session->backoff_us * 2;
-    uint32_t random = 0;
+    int64_t now_us = clock_mono_us();
 
     if (session->resume_us > now_us)
         return; /* several answers of one pipeline tell the same trouble */
-    wait = wait < BACKOFF_MIN_US ? BACKOFF_MIN_US : wait;
-    wait = wait > BACKOFF_MAX_US ? BACKOFF_MAX_US : wait;
-    session->backoff_us = wait;
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-        random = 0;
-    session->resume_us = now_us + wait / 2 + (int64_t)random % (wait / 2);
+    session->resume_us =
+        now_us + retry_wait_ms(++session->failures, RETRY_FIRST_MS, RETRY_MOST_MS) * US_PER_MS;
 }
 
 /* Closes the connection and tells the owner what will not be answered. */
@@ -279,7 +274,7 @@ static void on_answer(struct ship_session *session, const struct ship_request *r
     if (request->kind == SHIP_APPEND)
         session->logged_count = 0;
     if (session->logged_count == 0)
-        session->backoff_us = 0;
+        session->failures = 0;
     if (!session->handlers.on_reply(session->handlers.owner, request, reply)) {
         session->handlers.on_dropped(session->handlers.owner, request);
         disconnect(session, "odd answer");

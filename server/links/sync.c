@@ -26,7 +26,6 @@
  * The role is ready as soon as there is a complete replica, whether or not PostgreSQL answers. */
 #include <assert.h>
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,9 +37,10 @@
 #include "server/role.h"
 #include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/retry.h"
 
-#define RETRY_MIN_MS       100
-#define RETRY_MAX_MS       5000
+#define RETRY_FIRST_MS       100
+#define RETRY_MOST_MS       5000
 #define RETRY_DAMAGED_MS   60000  /* most between two attempts to build a whole replica */
 #define COMPARE_ROWS       20000  /* rows of one chunk */
 #define COMPARE_BATCH      100000 /* changes after which a comparison commits */
@@ -521,18 +521,6 @@ static bool serve(struct sync *sync, struct error *error)
     return caught_up;
 }
 
-/* Doubles with each failure in a row; half of it is random, so that many machines do not come back
- * to a restarted server in step. */
-static int64_t retry_ms(unsigned failures, bool damaged)
-{
-    int64_t most = damaged ? RETRY_DAMAGED_MS : RETRY_MAX_MS, pause = RETRY_MIN_MS;
-
-    while (failures-- > 1 && pause < most)
-        pause *= 2;
-    pause = pause < most ? pause : most;
-    return pause / 2 + randombytes_uniform((uint32_t)(pause / 2));
-}
-
 static bool sleep_before_retry(struct sync *sync, int64_t ms)
 {
     int64_t until_us = clock_mono_us() + ms * US_PER_MS, left_us;
@@ -567,7 +555,8 @@ int sync_run(struct role_context *context)
         close_session(sync);
         if (stopped)
             break;
-        pause_ms = retry_ms(++failures, sync->rebuild);
+        pause_ms = retry_wait_ms(++failures, RETRY_FIRST_MS,
+                                 sync->rebuild ? RETRY_DAMAGED_MS : RETRY_MOST_MS);
         metrics->sync_errors_total++;
         log_warn("sync_interrupted", "error=%s retry_ms=%lld", error.text, (long long)pause_ms);
     } while (sleep_before_retry(sync, pause_ms));

@@ -14,17 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/time.h>
 
 #include "server/metrics.h"
 #include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/retry.h"
 
 #define PART_MAX        512
 #define PORT            6379
-#define BACKOFF_MIN_US  (50 * US_PER_MS)
-#define BACKOFF_MAX_US  (2 * US_PER_SECOND)
+#define RETRY_FIRST_MS  100
+#define RETRY_MOST_MS   2000
 #define SCRIPTS_MAX     8
 #define DIGEST_LENGTH   40
 #define SCRIPT_ARGS_MAX 100000
@@ -47,7 +47,7 @@ struct redis {
     int64_t timeout_ms;
     redisContext *context; /* NULL: not connected */
     int64_t retry_us;      /* monotonic; no attempt before */
-    int64_t backoff_us;
+    unsigned failures; /* in a row */
     struct error last; /* why it is not connected */
     size_t script_count;
     struct script scripts[SCRIPTS_MAX];
@@ -249,27 +249,14 @@ void redis_close(struct redis *redis)
     free(redis);
 }
 
-/* Sets the next attempt: twice as far as the last time, anywhere in the upper half of that, so that
- * many processes do not come back at once. */
-static void back_off(struct redis *redis)
-{
-    uint32_t random = 0;
-    int64_t wait = redis->backoff_us * 2;
-
-    wait = wait < BACKOFF_MIN_US ? BACKOFF_MIN_US : wait;
-    wait = wait > BACKOFF_MAX_US ? BACKOFF_MAX_US : wait;
-    redis->backoff_us = wait;
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-        random = 0;
-    redis->retry_us = clock_mono_us() + wait / 2 + (int64_t)random % (wait / 2);
-}
-
 /* Drops the connection and remembers why. Always false. */
 static bool fail(struct redis *redis, const char *reason)
 {
     error_set(&redis->last, "Redis: %s", reason);
     disconnect(redis);
-    back_off(redis);
+    redis->retry_us =
+        clock_mono_us() +
+        retry_wait_ms(++redis->failures, RETRY_FIRST_MS, RETRY_MOST_MS) * US_PER_MS;
     return false;
 }
 
@@ -314,7 +301,7 @@ static bool ensure_connected(struct redis *redis, struct error *error)
         fcntl(redis->context->fd, F_SETFD, FD_CLOEXEC);
         if (address->port && redisEnableKeepAlive(redis->context) != REDIS_OK)
             redis->context->err = 0; /* a help, not a need */
-        redis->backoff_us = 0;
+        redis->failures = 0;
         metrics->redis_up = 1;
         metrics->redis_reconnects_total++;
         return true;
