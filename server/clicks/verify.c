@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,20 +18,6 @@
 #define ORIGINS_SHOWN    20
 #define PARTITIONS_MAX   64
 #define REDIS_TIMEOUT_MS 30000 /* a whole hash of totals may come in one answer */
-
-void verify_problem(json_t *problems, const char *format, ...)
-{
-    size_t count = json_array_size(problems);
-    char text[512];
-    va_list arguments;
-
-    if (count > VERIFY_PROBLEMS_MAX)
-        return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    json_array_append_new(problems, json_string(count < VERIFY_PROBLEMS_MAX ? text : "… and more"));
-}
 
 /* Printing ----------------------------------------------------------------------------------------- */
 

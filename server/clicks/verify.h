@@ -12,13 +12,6 @@
 #include "server/stores/redis.h"
 #include "shared/error.h"
 
-/* Most problems told in full, per list; all are counted. */
-#define VERIFY_PROBLEMS_MAX 50
-
-/* Adds a problem to `problems` (an array; its last element counts those left out). */
-void verify_problem(json_t *problems, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
 /* One partition: watermarks, stream and totals of both stores, read while it holds the partition's
  * lock so that no flusher is between them. A new object:
  * {"partition", "state": "consistent" | "recovering" | "inconsistent", "origins": [{"origin",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/clicks/verify.h"
+#include "server/clicks/verify_problem.h"
 #include "server/stores/postgres.h"
 
 /* Rows per origin: how many, how many different, the last; then what else its watermark counts. With

@@ -11,7 +11,9 @@
 
 #include "server/clicks/flush_batch.h"
 #include "server/clicks/flush_redis.h"
+#include "server/clicks/partition.h"
 #include "server/clicks/verify.h"
+#include "server/clicks/verify_problem.h"
 #include "server/clicks/verify_totals.h"
 #include "server/stores/postgres.h"
 #include "shared/clock.h"
@@ -75,11 +77,8 @@ static bool take_off_totals(struct look *look)
     PGresult *rows;
 
     snprintf(sql, sizeof sql,
-             "select link_id, sum(clicks), sum(clicks - human) from"
-             " (select link_id, clicks, human from kudos.clicks_hourly where partition = %u"
-             "  union all"
-             "  select link_id, 1, human::int from kudos.quarantine"
-             "   where partition = %u and link_id is not null) c group by link_id",
+             "select link_id, sum(clicks), sum(clicks - human) from (" PARTITION_COUNTS_SQL
+             ") c group by link_id",
              look->partition, look->partition);
     rows = postgres_query(look->connection, sql, 0, NULL, look->error);
     for (int i = 0; i < PQntuples(rows); i++)
