@@ -30,6 +30,7 @@ struct parser {
 
 /* Output --------------------------------------------------------------------------------------- */
 
+/* Past the end nothing is written, but parsing goes on, so that every part finds what it expects. */
 static void emit(struct parser *parser, char c)
 {
     struct destination *out = parser->out;
@@ -236,8 +237,6 @@ static void parse_path(struct parser *parser)
             if (slash)
                 emit(parser, '/');
         }
-        if (parser->overflow)
-            return;
     }
 }
 

@@ -39,8 +39,8 @@
 #include "shared/log.h"
 #include "shared/retry.h"
 
-#define RETRY_FIRST_MS       100
-#define RETRY_MOST_MS       5000
+#define RETRY_FIRST_MS     100
+#define RETRY_MOST_MS      5000
 #define RETRY_DAMAGED_MS   60000  /* most between two attempts to build a whole replica */
 #define COMPARE_ROWS       20000  /* rows of one chunk */
 #define COMPARE_BATCH      100000 /* changes after which a comparison commits */

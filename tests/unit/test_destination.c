@@ -207,6 +207,10 @@ static void lengths(void **state)
     memset(url + start, '/', sizeof url - start); /* full, then a segment to pop */
     memcpy(url + LINK_DESTINATION_MAX - 2, "..", 2);
     assert_true(parse(url, LINK_DESTINATION_MAX, &out, &error));
+    memset(url + start, '"', sizeof url - start); /* too long amid the path, and more behind it */
+    memcpy(url + LINK_DESTINATION_MAX - 6, "/x?y#z", 6);
+    assert_false(parse(url, LINK_DESTINATION_MAX, &out, &error));
+    assert_non_null(strstr(error.text, "once encoded"));
 }
 
 int main(void)
