@@ -1,9 +1,10 @@
-/* Binary COPY rows; see copy.h. The order of fields here is that of COPY_CLICKS, which is that of
+/* Binary COPY rows; see copy.h. The order of fields here is that of copy_sql(), which is that of
  * the table, so that PostgreSQL need not reorder. */
 #include "server/clicks/copy.h"
 
 #include <assert.h>
 #include <endian.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/visitor/classes.h"
@@ -13,17 +14,23 @@
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
 #define POSTGRES_EPOCH_US 946684800000000LL
 
-const char COPY_CLICKS[] =
-    "copy kudos.clicks (origin, seq, time, link_id, domain_id, workspace_id, campaign_id,"
-    " influencer_id, visitor, asn, verdict, device, medium, route, status, flags, variant, rule, "
-    "os,"
-    " browser, app, platform, referrer_host, language, country, region, city)"
-    " from stdin (format binary)";
-
 static_assert(EVENT_RULE_MAX + EVENT_REFERRER_MAX + EVENT_LANGUAGE_MAX + EVENT_REGION_MAX +
                       EVENT_CITY_MAX + 7 * EVENT_CLASS_NAME_MAX + COPY_FIELDS * (4 + 8) + 2 <=
                   COPY_ROW_MAX,
               "a row fits, whatever its texts");
+
+void copy_sql(const char *table, char out[COPY_SQL_MAX])
+{
+    int length = snprintf(
+        out, COPY_SQL_MAX,
+        "copy %s (origin, seq, time, link_id, domain_id, workspace_id, campaign_id, influencer_id,"
+        " visitor, asn, verdict, device, medium, route, status, flags, variant, rule, os, browser,"
+        " app, platform, referrer_host, language, country, region, city)"
+        " from stdin (format binary)",
+        table);
+
+    assert(length > 0 && length < COPY_SQL_MAX);
+}
 
 void copy_header(unsigned char out[COPY_HEADER_BYTES])
 {

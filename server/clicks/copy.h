@@ -9,8 +9,11 @@
 /* Most bytes of one row, whatever its texts. */
 #define COPY_ROW_MAX 1536
 
-/* "copy kudos.clicks (…) from stdin (format binary)", with the columns in the order of copy_row(). */
-extern const char COPY_CLICKS[];
+#define COPY_SQL_MAX 512
+
+/* Writes "copy TABLE (…) from stdin (format binary)", with the columns in the order of copy_row().
+ * `table` is kudos.clicks or one of its days, as SQL; up to 60 bytes. */
+void copy_sql(const char *table, char out[COPY_SQL_MAX]);
 
 #define COPY_HEADER_BYTES  19
 #define COPY_TRAILER_BYTES 2

@@ -20,8 +20,8 @@
 
 #define RETRY_FIRST_MS 100
 #define RETRY_MOST_MS  5000
-#define READ_ONLY        "25006"
-#define STOP_TRIES       3 /* failures in a row, once told to stop, before it leaves */
+#define READ_ONLY      "25006"
+#define STOP_TRIES     3 /* failures in a row, once told to stop, before it leaves */
 
 struct loop {
     struct role_context *context;

@@ -9,7 +9,7 @@
 #include "server/clicks/event.h"
 #include "server/clicks/partition.h"
 
-#define TABLE_SLOTS   8192 /* a power of two above BATCH_EVENTS_MAX / 0.7 */
+#define TABLE_SLOTS   32768 /* a power of two above BATCH_EVENTS_MAX / 0.7 */
 #define ARGUMENT_MAX  48 /* of a number with its protocol; of a key it is PARTITION_KEY_MAX + 16 */
 #define FIXED_BYTES   4096
 #define COMMAND_BYTES (FIXED_BYTES + BATCH_BYTES_MAX + 4 * BATCH_EVENTS_MAX * ARGUMENT_MAX)
@@ -125,10 +125,10 @@ static void begin(struct ship_command *command, const char *digest, size_t keys,
 
 static void count_click(struct ship_command *command, const struct click *click)
 {
-    size_t slot = (click->link * 0x9E3779B97F4A7C15u) >> 51;
+    size_t slot = (click->link * 0x9E3779B97F4A7C15u) >> 49;
     struct link_count *count;
 
-    static_assert(TABLE_SLOTS == 1 << 13, "the shift takes 13 bits");
+    static_assert(TABLE_SLOTS == 1 << 15, "the shift takes 15 bits");
     while (command->table[slot].clicks && command->table[slot].link != click->link)
         slot = (slot + 1) % TABLE_SLOTS;
     count = &command->table[slot];

@@ -1,5 +1,5 @@
 #pragma once
-/* The commands that ship sends, made directly in Redis' protocol: a batch has up to ten thousand
+/* The commands that ship sends, made directly in Redis' protocol: a batch has up to thirty-two thousand
  * arguments, and a general formatter would cost more than the rest of ship. Pure: no I/O. */
 #include <stdbool.h>
 #include <stddef.h>

@@ -48,7 +48,7 @@ struct ship_session {
     bool tried;
     redisContext *context; /* NULL when AWAY */
     int64_t resume_us;
-    unsigned failures; /* in a row */
+    unsigned failures;   /* in a row */
     int64_t progress_us; /* of the last answer, or of the first request since there was none */
     char append_digest[SHIP_DIGEST_LENGTH + 1];
     char idle_digest[SHIP_DIGEST_LENGTH + 1];
