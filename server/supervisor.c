@@ -29,6 +29,7 @@
 
 #include "server/admin/health.h"
 #include "server/commands.h"
+#include "server/priority.h"
 #include "server/role.h"
 #include "shared/address.h"
 #include "shared/clock.h"
@@ -47,10 +48,13 @@ static const struct role {
     int (*run)(struct role_context *);
     int stop_phase;
     bool exclusive; /* one process tree per data_dir may run it */
+    enum priority priority;
 } roles[] = {
-    {"redirect", redirect_run, 0, true}, {"sync", sync_run, 0, true},
-    {"admin", admin_run, 0, false},      {"ship", ship_run, 1, true},
-    {"flush", flush_run, 2, false},
+    {"redirect", redirect_run, 0, true, PRIORITY_VISITORS},
+    {"sync", sync_run, 0, true, PRIORITY_PEOPLE},
+    {"admin", admin_run, 0, false, PRIORITY_PEOPLE},
+    {"ship", ship_run, 1, true, PRIORITY_LATER},
+    {"flush", flush_run, 2, false, PRIORITY_LATER},
 };
 #define ROLE_COUNT  ((int)(sizeof roles / sizeof roles[0]))
 #define STOP_PHASES 3
@@ -236,6 +240,7 @@ static _Noreturn void become(struct supervisor *supervisor, struct child *child,
     close_others(child->listen_fd);
     log_open(child->role->name, settings_log_level(&supervisor->context.settings));
     metrics_use(child->slot);
+    priority_set(child->role->priority);
     supervisor->context.slot = child->number;
     supervisor->context.listen_fd = child->listen_fd;
     supervisor->context.hooks_fd = -1;

@@ -47,8 +47,8 @@ struct redis {
     int64_t timeout_ms;
     redisContext *context; /* NULL: not connected */
     int64_t retry_us;      /* monotonic; no attempt before */
-    unsigned failures; /* in a row */
-    struct error last; /* why it is not connected */
+    unsigned failures;     /* in a row */
+    struct error last;     /* why it is not connected */
     size_t script_count;
     struct script scripts[SCRIPTS_MAX];
 };
@@ -254,9 +254,8 @@ static bool fail(struct redis *redis, const char *reason)
 {
     error_set(&redis->last, "Redis: %s", reason);
     disconnect(redis);
-    redis->retry_us =
-        clock_mono_us() +
-        retry_wait_ms(++redis->failures, RETRY_FIRST_MS, RETRY_MOST_MS) * US_PER_MS;
+    redis->retry_us = clock_mono_us() +
+                      retry_wait_ms(++redis->failures, RETRY_FIRST_MS, RETRY_MOST_MS) * US_PER_MS;
     return false;
 }
 
