@@ -153,8 +153,8 @@ def test_random_kills_of_two_flushers(make_stack):
     other = stack.service("other", roles="flush", settings=SETTINGS, binary=stack.kudos.binary)
     other.start()
     feeders = [Feeder(stack).start(rate=1500) for _ in range(3)]
-    rounds = int(os.environ.get("ROUNDS", "1"))
-    for turn in range(20 * rounds):
+    kills = int(os.environ.get("ROUNDS") or 20)
+    for turn in range(kills):
         service = (stack.kudos, other)[turn % 2]
         before = feeders[turn % 3].watermark()
         if turn % 3 == 0:
