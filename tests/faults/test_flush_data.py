@@ -202,6 +202,28 @@ def test_making_a_day_under_load(stack):
     assert stack.postgres.value("select count(*) from kudos.quarantine") == 0
 
 
+def test_a_detached_day_gets_no_rows(stack):
+    """A batch of one day goes to the day's own table only while that is a part of kudos.clicks."""
+    day = datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=40)
+    then = int(time.time() * 1e6) - 40 * 24 * HOUR_US
+    name = f"kudos.clicks_{day:%Y%m%d}"
+    stack.postgres.sql("select kudos.make_click_day(%s)", day)
+    feeder = Feeder(stack)
+    settle(stack, feeder.add(100, time_us=then).ship_all())
+    assert stack.postgres.value(f"select count(*) from {name}") == 100
+    stack.postgres.sql(f"alter table kudos.clicks detach partition {name}")
+    feeder.add(100, time_us=then).ship_all().wait_flushed()
+    assert stack.postgres.value(f"select count(*) from {name}") == 100
+    assert stack.postgres.value("select count(*) from kudos.clicks_default") == 100
+    # Another table under the name of a day that has other bounds.
+    stack.postgres.sql(f"drop table {name}")
+    stack.postgres.sql(f"create table {name} partition of kudos.clicks"
+                       " for values from ('1999-01-01') to ('1999-01-02')")
+    feeder.add(100, time_us=then).ship_all().wait_flushed()
+    assert stack.postgres.value("select count(*) from kudos.clicks_default") == 200
+    assert stack.postgres.value("select count(*) from kudos.quarantine") == 0
+
+
 # The oracle ---------------------------------------------------------------------------------------
 
 DAMAGE = {
