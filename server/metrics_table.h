@@ -88,6 +88,7 @@ METRIC_BY(COUNTER, admin_requests_total, "status", metrics_status_names, METRICS
 METRIC_HISTOGRAM(admin_request_seconds, "Time from a whole request on the admin plane to its answer.")
 METRIC(COUNTER, admin_queue_full_total, "Queries of admin refused since too many were waiting for PostgreSQL.")
 METRIC(COUNTER, admin_framing_refused_total, "Requests on the admin plane refused for an ambiguous head (400 and close).")
+METRIC(COUNTER, admin_limited_total, "Requests refused since their key had made all it may make in a minute (429).")
 METRIC(COUNTER, admin_accept_paused_total, "Times that accepting on the admin plane paused for want of descriptors.")
 METRIC(COUNTER, live_unconfirmed_total, "Changes answered with \"live\": false.")
 

@@ -104,8 +104,14 @@ SETTING(TEXT, datacenter_asns, 0, 1023, "", "builtin", RELOAD_LIVE,
 /* Admin plane */
 SETTING(INTEGER, admin_body_bytes_max, 1024, 33554432, "bytes", 1048576, RELOAD_RESTART,
         "Longest request body on the admin plane (413).")
-SETTING(INTEGER, admin_connections, 1, 64, "connections", 4, RELOAD_RESTART,
-        "Connections that admin keeps to PostgreSQL.")
+SETTING(INTEGER, admin_connections, 1, 64, "connections", 16, RELOAD_RESTART,
+        "Connections that admin keeps to PostgreSQL. Commits that wait for the disk side by side share the wait.")
+SETTING(TEXT, admin_hosts, 0, 1023, "", "", RELOAD_LIVE,
+        "Names (separated by spaces or commas, without ports) that the admin plane answers to in Host; others get 421. Empty: any.")
+SETTING(TEXT, cors_origins, 0, 1023, "", "", RELOAD_LIVE,
+        "Origins (https://app.example.com, separated by spaces or commas) whose pages may call the admin plane from a browser. Empty: none.")
+SETTING(INTEGER, key_requests_per_minute, 0, 1000000, "requests", 0, RELOAD_LIVE,
+        "How many requests an API key may make in a minute (429) that does not say itself; 0: as many as it likes.")
 SETTING(INTEGER, live_timeout_ms, 0, 60000, "ms", 2000, RELOAD_LIVE,
         "How long a change waits to be confirmed in this machine's replica before it is answered with \"live\": false.")
 

@@ -8,12 +8,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/admin/limit.h"
 #include "server/admin/routes.h"
 #include "server/admin/server.h"
 #include "shared/clock.h"
 
 #define KEY_START "kudos_"
-#define HEX_HASH  (2 + 2 * AUTH_HASH_BYTES + 1) /* "\x…" and NUL: PostgreSQL's text form of bytea */
+#define HEX_HASH  REQUEST_FINGERPRINT_MAX /* "\x…" and NUL: PostgreSQL's text form of bytea */
+
+static_assert(HEX_HASH == 2 + 2 * AUTH_HASH_BYTES + 1, "room for a hash in hex");
 
 /* A key that PostgreSQL confirmed. A slot is found by the first bytes of its hash; a newer key may
  * take it, which costs the older one only its service while PostgreSQL is away. */
@@ -38,9 +41,16 @@ struct question {
 };
 
 static const struct statement find_key = {
-    .sql = "select id, workspace_id, scope, encode(hash, 'hex'),"
-           " coalesce((extract(epoch from expires_at) * 1000000)::bigint, 0)"
-           " from kudos.api_keys where hash = $1::bytea and revoked_at is null"
+    .sql = "select k.id, k.workspace_id, k.scope, encode(k.hash, 'hex'),"
+           " coalesce((extract(epoch from k.expires_at) * 1000000)::bigint, 0),"
+           " exists (select from kudos.domains d where d.is_default"
+           " and d.workspace_id = k.workspace_id), coalesce(k.per_minute, 0)"
+           " from kudos.api_keys k where k.hash = $1::bytea and k.revoked_at is null"
+           " and (k.expires_at is null or k.expires_at > now())"};
+
+/* It must fail, for what follows it not to be done: by dividing by the number of good keys. */
+const struct statement auth_guard = {
+    .sql = "select 1 / count(*) from kudos.api_keys where hash = $1::bytea and revoked_at is null"
            " and (expires_at is null or expires_at > now())"};
 
 static const struct statement touch_key = {
@@ -125,10 +135,10 @@ static void proceed(struct question *question, const struct key *key)
 
     question_end(question);
     request->key = *key;
-    if (scope_suffices(key->scope, request->route->scope))
-        next(request);
-    else
+    if (!scope_suffices(key->scope, request->route->scope))
         request_problem(request, 403, "forbidden", "this key's scope does not allow it");
+    else if (limit_allows(request))
+        next(request);
 }
 
 static void on_touched(const struct pool_answer *answer, void *argument)
@@ -161,6 +171,8 @@ static struct memory *remember(struct auth *auth, const struct question *questio
     memory->key.id = atoll(PQgetvalue(row, 0, 0));
     memory->key.workspace = atoll(PQgetvalue(row, 0, 1));
     memory->key.scope = auth_scope(PQgetvalue(row, 0, 2));
+    memory->key.operator= * PQgetvalue(row, 0, 5) == 't';
+    memory->key.per_minute = atoll(PQgetvalue(row, 0, 6));
     memory->expires_us = atoll(PQgetvalue(row, 0, 4));
     memory->confirmed_us = now_us;
     return memory;
@@ -174,16 +186,25 @@ static void forget(struct auth *auth, const unsigned char hash[AUTH_HASH_BYTES])
         memory->confirmed_us = 0;
 }
 
+/* What PostgreSQL said of the key lately; NULL if that is nothing or too long ago. */
+static struct memory *recall(struct auth *auth, const unsigned char hash[AUTH_HASH_BYTES])
+{
+    struct memory *memory = memory_of(auth, hash);
+
+    if (memory->confirmed_us && sodium_memcmp(memory->hash, hash, AUTH_HASH_BYTES) == 0 &&
+        clock_mono_us() - memory->confirmed_us < AUTH_MEMORY_MS * US_PER_MS &&
+        (!memory->expires_us || clock_wall_us() < memory->expires_us))
+        return memory;
+    return NULL;
+}
+
 /* PostgreSQL cannot say now: what did it say lately? */
 static void on_no_answer(struct question *question, const struct pool_answer *answer)
 {
     struct request *request = question->request;
-    struct memory *memory = memory_of(request->admin->auth, question->hash);
+    struct memory *memory = recall(request->admin->auth, question->hash);
 
-    if ((request->route->flags & ROUTE_STORE_AWAY) && memory->confirmed_us &&
-        sodium_memcmp(memory->hash, question->hash, AUTH_HASH_BYTES) == 0 &&
-        clock_mono_us() - memory->confirmed_us < AUTH_MEMORY_MS * US_PER_MS &&
-        (!memory->expires_us || clock_wall_us() < memory->expires_us)) {
+    if ((request->route->flags & ROUTE_STORE_AWAY) && memory) {
         proceed(question, &memory->key);
         return;
     }
@@ -214,6 +235,32 @@ static void on_key(const struct pool_answer *answer, void *argument)
     proceed(question, &memory->key);
 }
 
+/* The key was confirmed lately, and the handler's own transaction will do it again. */
+static bool proceed_guarded(struct question *question)
+{
+    struct request *request = question->request;
+    struct memory *memory = recall(request->admin->auth, question->hash);
+
+    if (!(request->route->flags & ROUTE_GUARDED) || !memory ||
+        !scope_suffices(memory->key.scope, request->route->scope))
+        return false;
+    touch(request->admin, memory, clock_mono_us());
+    memcpy(request->guard, question->hex, sizeof request->guard);
+    proceed(question, &memory->key);
+    return true;
+}
+
+void auth_refuse_guarded(struct request *request)
+{
+    unsigned char hash[AUTH_HASH_BYTES];
+    size_t length;
+
+    if (sodium_hex2bin(hash, sizeof hash, request->guard + 2, 2 * AUTH_HASH_BYTES, NULL, &length,
+                       NULL) == 0)
+        forget(request->admin->auth, hash);
+    refuse(request, "the key is unknown, expired or revoked");
+}
+
 void auth_request(struct request *request, void (*next)(struct request *request))
 {
     const char *header =
@@ -236,6 +283,8 @@ void auth_request(struct request *request, void (*next)(struct request *request)
     question->next = next;
     memcpy(question->hex, "\\x", 2);
     sodium_bin2hex(question->hex + 2, sizeof question->hex - 2, question->hash, AUTH_HASH_BYTES);
+    if (proceed_guarded(question))
+        return;
     parameters[0] = question->hex;
     pool_query(request->admin->pool, &find_key, 1, parameters, on_key, question);
 }

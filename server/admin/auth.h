@@ -2,9 +2,10 @@
 /* API keys: "kudos_<prefix>_<secret>", 8 and 43 characters. The secret has 256 random bits, so a
  * fast hash (SHA-256) of the whole key is all that is stored, and it is what is looked up.
  *
- * Every request asks PostgreSQL, so revoking and expiring work at once. While PostgreSQL is away, a
- * key that it confirmed within AUTH_MEMORY_MS is still believed on routes that are served then
- * (ROUTE_STORE_AWAY). Keys are never logged. */
+ * Every request asks PostgreSQL, so revoking and expiring work at once. On routes whose handlers
+ * begin with request_run() (ROUTE_GUARDED) a key that was confirmed within AUTH_MEMORY_MS is confirmed
+ * again in the handler's own transaction, which saves a round trip. While PostgreSQL is away, such a
+ * key is still believed on routes that are served then (ROUTE_STORE_AWAY). Keys are never logged. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -30,6 +31,12 @@ bool auth_hash_key(const char *key, size_t length, unsigned char hash[AUTH_HASH_
 
 /* "admin", "write", "read", "conversions"; SCOPE_NONE for other names. */
 enum scope auth_scope(const char *name);
+
+/* The statement that confirms a remembered key: it fails if the key is not good any more. $1 hash. */
+extern const struct statement auth_guard;
+
+/* Forgets the key of a request whose guard failed, and answers 401. Ends the request. */
+void auth_refuse_guarded(struct request *request);
 
 /* Finds out whose request it is. Calls `next` with request->key filled if the key is good and its
  * scope suffices for request->route; else answers 401, 403 or 503 and ends the request. */

@@ -1,232 +1,67 @@
-/* See fields.h.
- *
- * The statements, for a resource with fields a (plain) and r (a look-up):
- *
- *   insert: with v as (select $2::text as a, (select …) as r, (… found …) as ok_1),
- *                w as (insert into kudos.things as t (workspace_id, a, r_id)
- *                      select $1::bigint, v.a, v.r from v where v.ok_1
- *                      on conflict (…) do nothing returning t.id::text as "id", …)
- *           select v.ok_1, w.* from v left join w on true
- *
- * One round trip thus checks, writes and reads back, and always gives one row: with flags that say
- * which look-up failed, and with the new row, or nulls where a look-up failed or (all flags being
- * true) the unique key was taken. Update is the same around "update". */
+/* See fields.h: from JSON to parameters, and from rows to JSON. The statements are made in
+ * fields_sql.c. */
 #include "server/admin/fields.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/admin/input.h"
+#include "server/admin/money.h"
 #include "server/admin/server.h"
 
-#define POINTER_MAX 160 /* of a field's JSON pointer */
-
-/* --- SQL --- */
-
-static const char *cast_of(enum field_type type)
-{
-    switch (type) {
-    case FIELD_INTEGER: return "@::bigint";
-    case FIELD_BOOL: return "@::boolean";
-    case FIELD_TIME: return "@::timestamptz";
-    case FIELD_JSON: return "@::jsonb";
-    default: return "@::text";
-    }
-}
-
-/* Parameters of a field: none if it is never written, two for a reference. */
-static int parameters_of(const struct field *field)
-{
-    if (!(field->flags & FIELD_WRITABLE))
-        return 0;
-    return field->type == FIELD_REFERENCE ? 2 : 1;
-}
-
-/* Writes SQL with @ and # replaced by the numbers of the parameters. */
-static void put_sql(FILE *out, const char *sql, int parameter)
-{
-    for (; *sql; sql++) {
-        if (*sql == '@')
-            fprintf(out, "$%d", parameter);
-        else if (*sql == '#')
-            fprintf(out, "$%d", parameter + 1);
-        else
-            fputc(*sql, out);
-    }
-}
-
-static void put_value(FILE *out, const struct field *field, int parameter)
-{
-    put_sql(out, field->value ? field->value : cast_of(field->type), parameter);
-}
-
-/* "with v as (select …)": every value, and whether every look-up found its row. */
-static void put_values(FILE *out, const struct resource *resource, int parameter, bool creating)
-{
-    const char *comma = "";
-
-    fputs("with v as (select ", out);
-    for (size_t i = 0; i < resource->count; i++) {
-        const struct field *field = &resource->fields[i];
-        bool defaulted = creating && field->missing;
-
-        if (parameters_of(field) == 0)
-            continue;
-        fprintf(out, "%s%s(", comma, defaulted ? "coalesce(" : "");
-        put_value(out, field, parameter);
-        fprintf(out, ")%s%s%s as v_%zu", defaulted ? ", " : "", defaulted ? field->missing : "",
-                defaulted ? ")" : "", i);
-        parameter += parameters_of(field);
-        comma = ", ";
-    }
-    fputs("), ", out);
-}
-
-/* "o as (select … as ok_3, …)": which look-ups found what they were asked for. */
-static void put_found(FILE *out, const struct resource *resource, int parameter, bool creating)
-{
-    fputs("o as (select true as ok", out);
-    for (size_t i = 0; i < resource->count; i++) {
-        const struct field *field = &resource->fields[i];
-
-        if (field->flags & FIELD_LOOKUP) {
-            fprintf(out, ", (v_%zu is not null", i);
-            if (!creating || !(field->flags & FIELD_FOUND))
-                put_sql(out,
-                        field->type == FIELD_REFERENCE
-                            ? " or (@::bigint is null and #::text is null)"
-                            : " or @::text is null",
-                        parameter);
-            fprintf(out, ") as ok_%zu", i);
-        }
-        parameter += parameters_of(field);
-    }
-    fputs(" from v), ", out);
-}
-
-static void put_all_found(FILE *out, const struct resource *resource)
-{
-    fputs("o.ok", out);
-    for (size_t i = 0; i < resource->count; i++) {
-        if (resource->fields[i].flags & FIELD_LOOKUP)
-            fprintf(out, " and o.ok_%zu", i);
-    }
-}
-
-static void put_shown(FILE *out, const struct resource *resource)
-{
-    for (size_t i = 0; i < resource->count; i++) {
-        const struct field *field = &resource->fields[i];
-
-        fputs(i ? ", " : "", out);
-        if (field->read)
-            fputs(field->read, out);
-        else if (field->type == FIELD_TIME)
-            fprintf(out, "to_char(t.%s, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')", field->column);
-        else
-            fprintf(out, "t.%s::text", field->column);
-        fprintf(out, " as \"%s\"", field->name);
-    }
-}
-
-static void put_insert(FILE *out, const struct resource *resource)
-{
-    put_values(out, resource, 2, true);
-    put_found(out, resource, 2, true);
-    fprintf(out, "w as (insert into %s as t (workspace_id", resource->table);
-    for (size_t i = 0; i < resource->count; i++) {
-        if (parameters_of(&resource->fields[i]) > 0)
-            fprintf(out, ", %s", resource->fields[i].column);
-    }
-    fputs(") select $1::bigint", out);
-    for (size_t i = 0; i < resource->count; i++) {
-        if (parameters_of(&resource->fields[i]) > 0)
-            fprintf(out, ", v.v_%zu", i);
-    }
-    fputs(" from v, o where ", out);
-    put_all_found(out, resource);
-    fprintf(out, " on conflict (%s) do nothing returning t.changed::text as changed, ",
-            resource->conflict);
-    put_shown(out, resource);
-    fputs(") select o.*, w.* from o left join w on true", out);
-}
-
-static void put_update(FILE *out, const struct resource *resource)
-{
-    const char *comma = "";
-
-    put_values(out, resource, 4, false);
-    put_found(out, resource, 4, false);
-    fprintf(out, "w as (update %s as t set ", resource->table);
-    for (size_t i = 0; i < resource->count; i++) {
-        const struct field *field = &resource->fields[i];
-
-        if (!(field->flags & FIELD_UPDATE))
-            continue;
-        fprintf(out, "%s%s = case when $3::bigint & %" PRId64 " <> 0 then v.v_%zu else t.%s end",
-                comma, field->column, (int64_t)1 << i, i, field->column);
-        comma = ", ";
-    }
-    fputs(" from v, o where t.workspace_id = $1::bigint and t.id = $2::bigint and ", out);
-    put_all_found(out, resource);
-    fputs(" returning t.changed::text as changed, ", out);
-    put_shown(out, resource);
-    fprintf(out,
-            ") select exists (select from %s where workspace_id = $1::bigint and id = $2::bigint)"
-            " as there, o.*, w.* from o left join w on true",
-            resource->table);
-}
-
-static void put_lookup(FILE *out, const struct resource *resource)
-{
-    put_values(out, resource, 2, false);
-    put_found(out, resource, 2, false);
-    fputs("w as (select $1::bigint) select o.* from o", out);
-}
-
-static void put_get(FILE *out, const struct resource *resource)
-{
-    fputs("select ", out);
-    put_shown(out, resource);
-    fprintf(out, " from %s as t where t.workspace_id = $1::bigint and t.id = $2::bigint",
-            resource->table);
-}
-
-/* What `put` writes, as a string of its own; NULL when memory is out. */
-static char *sql_of(void (*put)(FILE *, const struct resource *), const struct resource *resource)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
-        return NULL;
-    put(out, resource);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
-}
-
-bool resource_prepare(struct resource *resource, struct error *error)
-{
-    assert(resource->count <= FIELDS_MAX);
-    resource->insert.sql = sql_of(put_insert, resource);
-    resource->update.sql = sql_of(put_update, resource);
-    resource->lookup.sql = sql_of(put_lookup, resource);
-    resource->get.sql = sql_of(put_get, resource);
-    resource->shown = sql_of(put_shown, resource);
-    if (resource->insert.sql && resource->update.sql && resource->lookup.sql && resource->get.sql &&
-        resource->shown)
-        return true;
-    return error_set(error, "out of memory");
-}
+#define POINTER_MAX   160 /* of a field's JSON pointer */
+#define NUMBER_DIGITS 12
+#define TAGS_MAX      50
+#define TAG_LONGEST   100
 
 /* --- from JSON --- */
+
+/* True if there are control characters other than line breaks and tabs. */
+static bool has_odd_control(const char *text, size_t length)
+{
+    for (size_t from = 0; from < length;) {
+        size_t end = from + strcspn(text + from, "\r\n\t");
+
+        if (input_has_control(text + from, end - from))
+            return true;
+        from = end + 1;
+    }
+    return false;
+}
+
+bool field_is_choice(const struct field *field, const char *text, struct error *error)
+{
+    const char *choices = field->choices;
+    size_t length = strlen(text);
+
+    while (*choices) {
+        size_t word = strcspn(choices, " ");
+
+        if (word == length && memcmp(choices, text, length) == 0)
+            return true;
+        choices += word + (choices[word] == ' ');
+    }
+    return error_set(error, "must be one of: %s", field->choices);
+}
+
+static bool check_text(const struct field *field, const char *text, size_t length,
+                       struct error *error)
+{
+    if (length == 0)
+        return error_set(error, "must not be empty");
+    if (field->longest && length > field->longest)
+        return error_set(error, "is longer than %zu bytes", field->longest);
+    if (field->choices && !field_is_choice(field, text, error))
+        return false;
+    if (field->flags & FIELD_LINES)
+        return !has_odd_control(text, length) ||
+               error_set(error, "must not contain control characters but line breaks and tabs");
+    return field->check || !input_has_control(text, length) ||
+           error_set(error, "must not contain control characters");
+}
 
 static bool read_text(const struct field *field, const json_t *json, struct value *value,
                       struct error *error)
@@ -235,26 +70,47 @@ static bool read_text(const struct field *field, const json_t *json, struct valu
 
     if (!json_is_string(json))
         return error_set(error, "must be a string");
-    if (length == 0)
-        return error_set(error, "must not be empty");
-    if (field->longest && length > field->longest)
-        return error_set(error, "is longer than %zu bytes", field->longest);
-    if (field->type != FIELD_TIME && input_has_control(json_string_value(json), length) &&
-        !field->check)
-        return error_set(error, "must not contain control characters");
+    if (!check_text(field, json_string_value(json), length, error))
+        return false;
     value->text = strdup(json_string_value(json));
     if (!value->text)
         return error_set(error, "cannot be read: out of memory");
     if (field->type == FIELD_TIME && !input_to_time(value->text, &value->us))
         return error_set(error, "must be a time such as \"2026-11-21T20:00:00Z\"");
+    if (field->type == FIELD_DATE && !input_to_date(value->text))
+        return error_set(error, "must be a date such as \"2026-11-21\"");
     return true;
 }
 
-static bool read_integer(const json_t *json, struct value *value, struct error *error)
+static bool read_integer(const struct field *field, const json_t *json, struct value *value,
+                         struct error *error)
 {
+    json_int_t number = json_integer_value(json);
+
     if (!json_is_integer(json))
         return error_set(error, "must be a whole number");
-    if (asprintf(&value->text, "%" JSON_INTEGER_FORMAT, json_integer_value(json)) < 0)
+    if ((field->lowest || field->highest) && (number < field->lowest || number > field->highest))
+        return field->highest == INT64_MAX
+                   ? error_set(error, "must be %" PRId64 " or more", field->lowest)
+                   : error_set(error, "must be from %" PRId64 " to %" PRId64, field->lowest,
+                               field->highest);
+    if (asprintf(&value->text, "%" JSON_INTEGER_FORMAT, number) < 0)
+        return error_set(error, "cannot be read: out of memory");
+    return true;
+}
+
+static bool read_number(const struct field *field, const json_t *json, struct value *value,
+                        struct error *error)
+{
+    double number = json_number_value(json);
+
+    if (!json_is_number(json))
+        return error_set(error, "must be a number");
+    if ((field->lowest || field->highest) &&
+        (number < (double)field->lowest || number > (double)field->highest))
+        return error_set(error, "must be from %" PRId64 " to %" PRId64, field->lowest,
+                         field->highest);
+    if (asprintf(&value->text, "%.*g", NUMBER_DIGITS, number) < 0)
         return error_set(error, "cannot be read: out of memory");
     return true;
 }
@@ -272,11 +128,48 @@ static bool read_json(const struct field *field, const json_t *json, struct valu
     return true;
 }
 
+static bool check_tag(const json_t *tag, struct error *error)
+{
+    size_t length = json_string_length(tag);
+
+    if (!json_is_string(tag) || length == 0 || length > TAG_LONGEST)
+        return error_set(error, "must hold texts of 1 to %d bytes", TAG_LONGEST);
+    return !input_has_control(json_string_value(tag), length) ||
+           error_set(error, "must not hold control characters");
+}
+
+/* Each tag once, in the order given. */
+static bool read_tags(const json_t *json, struct value *value, struct error *error)
+{
+    json_t *seen, *list, *tag;
+    bool good = true;
+    size_t i;
+
+    if (!json_is_array(json) || json_array_size(json) > TAGS_MAX)
+        return error_set(error, "must be an array of at most %d texts", TAGS_MAX);
+    seen = json_object();
+    list = json_array();
+    json_array_foreach((json_t *)(uintptr_t)json, i, tag)
+    {
+        good = good && check_tag(tag, error);
+        if (!good || json_object_get(seen, json_string_value(tag)))
+            continue;
+        json_object_set_new(seen, json_string_value(tag), json_true());
+        json_array_append(list, tag);
+    }
+    value->text = good ? json_dumps(list, JSON_COMPACT) : NULL;
+    json_decref(seen);
+    json_decref(list);
+    if (good && !value->text)
+        return error_set(error, "cannot be read: out of memory");
+    return good;
+}
+
 static bool read_reference(const struct field *field, const json_t *json, struct value *value,
                            struct error *error)
 {
     if (json_is_integer(json))
-        return read_integer(json, value, error);
+        return read_integer(field, json, value, error);
     if (!json_is_string(json))
         return error_set(error, "must be an id (a whole number) or a name (a string)");
     if (!read_text(field, json, value, error))
@@ -294,7 +187,8 @@ static bool read_value(const struct field *field, const json_t *json, struct val
     if (json_is_null(json))
         return (field->flags & FIELD_NULLABLE) || error_set(error, "must not be null");
     switch (field->type) {
-    case FIELD_INTEGER: good = read_integer(json, value, error); break;
+    case FIELD_INTEGER: good = read_integer(field, json, value, error); break;
+    case FIELD_NUMBER: good = read_number(field, json, value, error); break;
     case FIELD_REFERENCE: good = read_reference(field, json, value, error); break;
     case FIELD_BOOL:
         if (!json_is_boolean(json))
@@ -302,8 +196,11 @@ static bool read_value(const struct field *field, const json_t *json, struct val
         good = (value->text = strdup(json_is_true(json) ? "true" : "false")) != NULL;
         break;
     case FIELD_TEXT:
+    case FIELD_DATE:
     case FIELD_TIME: good = read_text(field, json, value, error); break;
     case FIELD_JSON: good = read_json(field, json, value, error); break;
+    case FIELD_TAGS: good = read_tags(json, value, error); break;
+    case FIELD_MONEY: good = money_read(json, value, error); break;
     }
     return good && (!field->check || field->check(value, error));
 }
@@ -332,7 +229,7 @@ void value_at(struct value *value, const char *name)
     pointer_of(name, value->below, sizeof value->below);
 }
 
-static size_t find_field(const struct resource *resource, const char *name)
+size_t resource_field(const struct resource *resource, const char *name)
 {
     size_t i = 0;
 
@@ -354,7 +251,7 @@ static void refuse_value(struct request *request, const char *pointer, const str
 static void read_member(const struct resource *resource, struct request *request, unsigned use,
                         struct value *values, const char *name, const json_t *json)
 {
-    size_t i = find_field(resource, name);
+    size_t i = resource_field(resource, name);
     char pointer[POINTER_MAX];
     struct error error;
 
@@ -403,7 +300,7 @@ int resource_bind(const struct resource *resource, const struct value *values,
                   const char **parameters, int at)
 {
     for (size_t i = 0; i < resource->count; i++) {
-        int count = parameters_of(&resource->fields[i]);
+        int count = field_parameters(&resource->fields[i]);
 
         assert(at + count <= POOL_PARAMETERS_MAX);
         if (count > 0)
@@ -440,47 +337,12 @@ bool resource_found(const struct resource *resource, struct request *request,
     return found;
 }
 
-/* A refusal that waits for its look-ups. */
-struct refusal {
-    const struct resource *resource;
-    struct request *request;
-};
-
-static void refuse_now(struct request *request)
+/* 12.5, and 20 rather than 20.0. */
+static json_t *show_number(const char *text)
 {
-    request_bad_answer(request, 422, "invalid", "the request cannot be accepted; see errors");
-}
+    double number = strtod(text, NULL);
 
-static void on_looked_up(const struct pool_answer *answer, void *argument)
-{
-    struct refusal refusal = *(struct refusal *)argument;
-
-    free(argument);
-    if (answer->outcome == POOL_DONE)
-        (void)resource_found(refusal.resource, refusal.request, answer->result);
-    refuse_now(refusal.request);
-}
-
-void resource_refuse(const struct resource *resource, struct request *request,
-                     const struct value *values)
-{
-    char workspace[24];
-    const char *parameters[POOL_PARAMETERS_MAX] = {workspace};
-    struct refusal *refusal;
-    bool any = false;
-    int count;
-
-    for (size_t i = 0; i < resource->count; i++)
-        any |= values[i].given && (resource->fields[i].flags & FIELD_LOOKUP);
-    refusal = any ? malloc(sizeof *refusal) : NULL;
-    if (!refusal) {
-        refuse_now(request);
-        return;
-    }
-    *refusal = (struct refusal){.resource = resource, .request = request};
-    snprintf(workspace, sizeof workspace, "%" PRId64, request->key.workspace);
-    count = resource_bind(resource, values, parameters, 1);
-    pool_query(request->admin->pool, &resource->lookup, count, parameters, on_looked_up, refusal);
+    return strchr(text, '.') ? json_real(number) : json_integer((json_int_t)number);
 }
 
 static json_t *show_value(const struct field *field, const char *text)
@@ -488,7 +350,10 @@ static json_t *show_value(const struct field *field, const char *text)
     switch (field->type) {
     case FIELD_INTEGER:
     case FIELD_REFERENCE: return json_integer(strtoll(text, NULL, 10));
+    case FIELD_NUMBER: return show_number(text);
     case FIELD_BOOL: return json_boolean(*text == 't');
+    case FIELD_TAGS:
+    case FIELD_MONEY:
     case FIELD_JSON: return json_loads(text, JSON_DECODE_ANY, NULL);
     default: return json_string(text);
     }

@@ -138,3 +138,11 @@ bool input_to_time(const char *text, int64_t *us)
         part;
     return *text == '\0';
 }
+
+bool input_to_date(const char *text)
+{
+    int year, month, day;
+
+    return number(&text, 4, '-', 1970, 9999, &year) && number(&text, 2, '-', 1, 12, &month) &&
+           number(&text, 2, 0, 1, days_in(year, month), &day) && *text == '\0';
+}

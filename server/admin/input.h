@@ -16,3 +16,6 @@ bool input_to_id(const char *text, uint64_t *out);
 /* An RFC 3339 time ("2026-11-21T20:00:00Z", "…+01:00", with or without a fraction) to microseconds
  * since 1970. Years 1970 to 9999; fractions are cut after microseconds. */
 bool input_to_time(const char *text, int64_t *us);
+
+/* A date ("2026-11-21"), years 1970 to 9999. */
+bool input_to_date(const char *text);

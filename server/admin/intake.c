@@ -102,6 +102,65 @@ bool intake_framing(struct request *request)
     return false;
 }
 
+/* True if `list` (separated by spaces or commas) has `word`, ASCII case ignored. */
+static bool has_word(const char *list, const char *word, size_t length)
+{
+    while (*(list += strspn(list, " ,"))) {
+        size_t each = strcspn(list, " ,");
+
+        if (each == length && strncasecmp(list, word, length) == 0)
+            return true;
+        list += each;
+    }
+    return false;
+}
+
+bool intake_host(struct request *request)
+{
+    const char *hosts = request->admin->settings->admin_hosts;
+    const char *host = evhttp_find_header(evhttp_request_get_input_headers(request->http), "Host");
+    size_t length = 0;
+
+    if (!*hosts)
+        return true;
+    if (host)
+        length =
+            *host == '[' ? strcspn(host, "]") + (strchr(host, ']') != NULL) : strcspn(host, ":");
+    if (host && has_word(hosts, host, length))
+        return true;
+    request_problem(request, 421, "wrong-host", "this is no name of the admin plane");
+    return false;
+}
+
+static void answer_preflight(struct request *request)
+{
+    request_header(request, "Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE");
+    request_header(request, "Access-Control-Allow-Headers",
+                   "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match");
+    request_header(request, "Access-Control-Max-Age", "600");
+    request_answer(request, 204, NULL);
+}
+
+bool intake_origin(struct request *request)
+{
+    struct evkeyvalq *headers = evhttp_request_get_input_headers(request->http);
+    const char *origins = request->admin->settings->cors_origins;
+    const char *origin = evhttp_find_header(headers, "Origin");
+
+    if (!*origins)
+        return true;
+    request_header(request, "Vary", "Origin");
+    if (!origin || !has_word(origins, origin, strlen(origin)))
+        return true;
+    request_header(request, "Access-Control-Allow-Origin", origin);
+    request_header(request, "Access-Control-Expose-Headers", "ETag, Location, Retry-After");
+    if (evhttp_request_get_command(request->http) != EVHTTP_REQ_OPTIONS ||
+        !evhttp_find_header(headers, "Access-Control-Request-Method"))
+        return true;
+    answer_preflight(request);
+    return false;
+}
+
 bool intake_query(struct request *request)
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request->http);

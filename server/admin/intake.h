@@ -17,6 +17,13 @@
  * header name that is no token, control characters, no Host or several. Ends the request then. */
 bool intake_framing(struct request *request);
 
+/* False after answering 421: admin_hosts is set and does not name the request's Host. */
+bool intake_host(struct request *request);
+
+/* Cross-origin requests: off unless cors_origins names the Origin. Adds the headers that let a browser
+ * read the answer; answers preflight requests itself, and is false then. */
+bool intake_origin(struct request *request);
+
 /* Parses the query. False after answering 400. */
 bool intake_query(struct request *request);
 

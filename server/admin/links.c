@@ -12,10 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin/fields.h"
-#include "server/admin/link_list.h"
 #include "server/admin/live.h"
+#include "server/admin/named.h"
+#include "server/admin/resource.h"
 #include "server/admin/routing.h"
+#include "server/admin/server.h"
 #include "server/links/slug.h"
 
 #define SLUG_ATTEMPTS_MAX 10 /* generated slugs tried before giving up */
@@ -25,21 +26,6 @@
 static bool check_slug(struct value *value, struct error *error)
 {
     return slug_check(value->text, strlen(value->text), error);
-}
-
-static bool check_count(struct value *value, struct error *error)
-{
-    return *value->text != '-' && strcmp(value->text, "0") != 0
-               ? true
-               : error_set(error, "must be 1 or more");
-}
-
-static bool check_state(struct value *value, struct error *error)
-{
-    if (strcmp(value->text, "active") == 0 || strcmp(value->text, "disabled") == 0 ||
-        strcmp(value->text, "archived") == 0)
-        return true;
-    return error_set(error, "must be active, disabled or archived");
 }
 
 /* --- what is computed --- */
@@ -83,17 +69,14 @@ static json_t *show_short_url(const struct admin *admin, const PGresult *rows, i
     return json_string(url);
 }
 
-#define NAMED(table, name)                                                                   \
-    "(select id from " table " where workspace_id = $1::bigint and id = coalesce(@::bigint," \
-    " (select id from " table " where workspace_id = $1::bigint and " name ")))"
-
 static const struct field link_fields[] = {
     {.name = "id", .type = FIELD_INTEGER, .column = "id", .what = "Number of the link"},
     {.name = "slug",
      .type = FIELD_TEXT,
-     .flags = FIELD_WRITABLE,
+     .flags = FIELD_WRITABLE | FIELD_FILTER,
      .check = check_slug,
      .column = "slug",
+     .filter = "lower(t.slug collate \"C\") = lower(@::text collate \"C\")",
      .what = "What stands behind the slash; generated if absent"},
     {.name = "short_url",
      .type = FIELD_TEXT,
@@ -109,26 +92,27 @@ static const struct field link_fields[] = {
      .what = "Where visitors go: an absolute http or https URL"},
     {.name = "domain",
      .type = FIELD_TEXT,
-     .flags = FIELD_CREATE | FIELD_LOOKUP | FIELD_FOUND,
+     .flags = FIELD_CREATE | FIELD_LOOKUP | FIELD_FOUND | FIELD_FILTER,
      .longest = LINK_HOST_MAX,
      .column = "domain_id",
      .value = "(select id from kudos.domains where case when @::text is null then is_default"
               " else host = lower(@::text) and (workspace_id = $1::bigint or is_default) end)",
      .read = "(select d.host from kudos.domains d where d.id = t.domain_id)",
+     .filter = "t.domain_id = (select id from kudos.domains where host = lower(@::text))",
      .what = "Host that the link lives on; the default domain if absent"},
     {.name = "campaign",
      .type = FIELD_REFERENCE,
-     .flags = FIELD_WRITABLE | FIELD_NULLABLE | FIELD_LOOKUP,
-     .longest = 64,
+     .flags = FIELD_WRITABLE | FIELD_NULLABLE | FIELD_LOOKUP | FIELD_FILTER,
+     .longest = NAMED_LONGEST,
      .column = "campaign_id",
-     .value = NAMED("kudos.campaigns", "slug = #::text"),
+     .value = NAMED_CAMPAIGN,
      .what = "Campaign that the link counts for: its id or slug"},
     {.name = "influencer",
      .type = FIELD_REFERENCE,
-     .flags = FIELD_WRITABLE | FIELD_NULLABLE | FIELD_LOOKUP,
-     .longest = 200,
+     .flags = FIELD_WRITABLE | FIELD_NULLABLE | FIELD_LOOKUP | FIELD_FILTER,
+     .longest = NAMED_LONGEST,
      .column = "influencer_id",
-     .value = NAMED("kudos.influencers", "lower(handle) = lower(#::text)"),
+     .value = NAMED_INFLUENCER,
      .what = "Influencer that the link was made for: their id or handle"},
     {.name = "title",
      .type = FIELD_TEXT,
@@ -160,7 +144,7 @@ static const struct field link_fields[] = {
     {.name = "state",
      .type = FIELD_TEXT,
      .flags = FIELD_WRITABLE,
-     .check = check_state,
+     .choices = "active disabled archived",
      .column = "state",
      .value = "@::kudos.link_state",
      .missing = "'active'",
@@ -184,7 +168,8 @@ static const struct field link_fields[] = {
     {.name = "max_clicks",
      .type = FIELD_INTEGER,
      .flags = FIELD_WRITABLE | FIELD_NULLABLE,
-     .check = check_count,
+     .lowest = 1,
+     .highest = INT64_MAX,
      .column = "max_clicks",
      .what = "Human clicks after which it is used up: 410, or the fallback"},
     {.name = "used_up",
@@ -193,6 +178,7 @@ static const struct field link_fields[] = {
      .what = "Whether max_clicks is reached"},
     {.name = "rules",
      .type = FIELD_JSON,
+     .schema = "{\"type\": [\"array\", \"null\"], \"items\": {\"type\": \"object\"}}",
      .flags = FIELD_WRITABLE | FIELD_NULLABLE,
      .longest = 32768,
      .column = "rules",
@@ -205,268 +191,78 @@ static const struct field link_fields[] = {
      .column = "utm",
      .what =
          "UTM parameters that override the campaign's: source, medium, campaign, content, term"},
-    {.name = "created_at", .type = FIELD_TIME, .column = "created_at", .what = "When it was made"},
-    {.name = "updated_at",
-     .type = FIELD_TIME,
-     .column = "updated_at",
-     .what = "When it last changed"},
-};
-#define LINK_FIELDS (sizeof link_fields / sizeof link_fields[0])
-
-static struct resource links = {
-    .table = "kudos.links",
-    .conflict = "domain_id, slug_key",
-    .fields = link_fields,
-    .count = LINK_FIELDS,
+    EXTERNAL_ID("link"),
+    TAGS,
+    NOTES,
+    CREATED_AND_UPDATED,
 };
 
-bool links_prepare(struct error *error)
+/* --- a change --- */
+
+static void check(struct request *request, struct change *change, unsigned use)
 {
-    return resource_prepare(&links, error);
-}
+    const struct value *from = change_value(change, "starts_at");
+    const struct value *until = change_value(change, "expires_at");
 
-/* --- one change, from its checks to its answer --- */
-
-struct change {
-    struct value values[LINK_FIELDS];
-    int status;     /* of the answer */
-    bool make_slug; /* the slug is generated: another one is tried when it is taken */
-    int attempts;   /* of generated slugs */
-    json_t *answer; /* the link, while it waits to be live */
-    char id[24], mask[24], workspace[24];
-};
-
-static void change_free(void *state)
-{
-    struct change *change = state;
-
-    values_free(change->values, LINK_FIELDS);
-    json_decref(change->answer);
-    free(change);
-}
-
-static struct change *change_new(struct request *request, int status)
-{
-    struct change *change = calloc(1, sizeof *change);
-
-    assert(change && !request->state);
-    request->state = change;
-    request->free_state = change_free;
-    change->status = status;
-    snprintf(change->workspace, sizeof change->workspace, "%" PRId64, request->key.workspace);
-    snprintf(change->id, sizeof change->id, "%" PRIu64, request->id);
-    return change;
-}
-
-static struct value *value_of(struct change *change, const char *name)
-{
-    size_t i = 0;
-
-    while (strcmp(link_fields[i].name, name) != 0)
-        assert(++i < LINK_FIELDS);
-    return &change->values[i];
-}
-
-static void set_mask(struct change *change)
-{
-    int64_t mask = 0;
-
-    for (size_t i = 0; i < LINK_FIELDS; i++)
-        mask |= (int64_t)change->values[i].given << i;
-    snprintf(change->mask, sizeof change->mask, "%" PRId64, mask);
-}
-
-/* Reads the body. False after answering 422 with everything that is wrong with it. */
-static bool read_change(struct request *request, struct change *change, unsigned use)
-{
-    const struct value *from, *until;
-
-    resource_read(&links, request, use, change->values);
-    from = value_of(change, "starts_at");
-    until = value_of(change, "expires_at");
     if (from->text && until->text && until->us <= from->us)
         request_bad_field(request, "/expires_at", "must be later than starts_at");
-    routing_check_rules(request, "/rules", value_of(change, "rules"));
-    routing_refuse_loop(request, "/destination", value_of(change, "destination"));
-    routing_refuse_loop(request, "/fallback", value_of(change, "fallback"));
-    if (!request_is_bad(request))
-        return true;
-    resource_refuse(&links, request, change->values);
-    return false;
+    routing_check_rules(request, "/rules", change_value(change, "rules"));
+    routing_refuse_loop(request, "/destination", change_value(change, "destination"));
+    routing_refuse_loop(request, "/fallback", change_value(change, "fallback"));
+    change->generated = use == FIELD_CREATE && !json_object_get(request->body, "slug");
+}
+
+/* Generates a slug, if none was given; false when enough have been tried. */
+static bool attempt(struct request *request, struct change *change)
+{
+    char made[SLUG_GENERATED_LENGTH + 1];
+
+    (void)request;
+    if (!change->generated || change->attempts >= SLUG_ATTEMPTS_MAX)
+        return false;
+    slug_generate(made);
+    change_set(change, "slug", strdup(made));
+    return true;
 }
 
 static void on_live(bool live, void *argument)
 {
     struct request *request = argument;
     struct change *change = request->state;
-    json_t *answer = change->answer;
 
-    change->answer = NULL;
-    json_object_set_new(answer, "live", json_boolean(live));
-    request_answer(request, change->status, answer);
+    json_object_set_new(change->answer, "live", json_boolean(live));
+    change_send_answer(request, change);
 }
 
-/* The row is committed: waits for the replica, then answers. */
-static void answer_live(struct request *request, const PGresult *row)
+/* The row is committed: waits for the replica, then answers. What an earlier call was answered may
+ * have been archived since. */
+static void committed(struct request *request, struct change *change, const PGresult *row)
 {
-    struct change *change = request->state;
     uint64_t id = strtoull(PQgetvalue(row, 0, PQfnumber(row, "id")), NULL, 10);
     uint64_t changed = strtoull(PQgetvalue(row, 0, PQfnumber(row, "changed")), NULL, 10);
     bool gone = strcmp(PQgetvalue(row, 0, PQfnumber(row, "state")), "archived") == 0;
-    char location[48];
 
-    change->answer = resource_show(&links, request->admin, row, 0);
-    if (change->status == 201) {
-        snprintf(location, sizeof location, "/v1/links/%" PRIu64, id);
-        request_header(request, "Location", location);
-    }
-    live_wait(request->admin->live, id, changed, gone, on_live, request);
+    change_prepare_answer(request, change, row);
+    live_wait(request->admin->live, id, changed, gone || change->replayed, on_live, request);
 }
 
-static void answer_taken(struct request *request)
-{
-    request_bad_field(request, "/slug",
-                      "is taken on this domain (archived links keep their slugs)");
-    request_bad_answer(request, 409, "slug-taken", "another link has this slug");
-}
-
-/* True if the row was written; else answers what was wrong with it. */
-static bool is_written(struct request *request, const struct pool_answer *answer)
-{
-    if (answer->outcome == POOL_REFUSED && strcmp(answer->sqlstate, "23505") == 0) {
-        answer_taken(request);
-    } else if (answer->outcome == POOL_REFUSED && strcmp(answer->sqlstate, "23514") == 0) {
-        request_problem(request, 422, "invalid", "the link breaks the rule %s", answer->constraint);
-    } else if (answer->outcome != POOL_DONE) {
-        request_store_problem(request, answer);
-    } else if (!resource_found(&links, request, answer->result)) {
-        request_bad_answer(request, 422, "invalid", "the request cannot be accepted; see errors");
-    } else {
-        return true;
-    }
-    return false;
-}
-
-/* --- POST --- */
-
-static void on_created(const struct pool_answer *answer, void *argument);
-
-static void insert(struct request *request)
-{
-    struct change *change = request->state;
-    struct value *slug = value_of(change, "slug");
-    const char *parameters[POOL_PARAMETERS_MAX] = {change->workspace};
-    char made[SLUG_GENERATED_LENGTH + 1];
-    int count;
-
-    if (change->make_slug) {
-        slug_generate(made);
-        free(slug->text);
-        slug->text = strdup(made);
-        assert(slug->text);
-    }
-    change->attempts++;
-    count = resource_bind(&links, change->values, parameters, 1);
-    pool_query(request->admin->pool, &links.insert, count, parameters, on_created, request);
-}
-
-static void on_created(const struct pool_answer *answer, void *argument)
-{
-    struct request *request = argument;
-    struct change *change = request->state;
-
-    if (!is_written(request, answer))
-        return;
-    if (!PQgetisnull(answer->result, 0, PQfnumber(answer->result, "id")))
-        answer_live(request, answer->result);
-    else if (!change->make_slug)
-        answer_taken(request);
-    else if (change->attempts < SLUG_ATTEMPTS_MAX)
-        insert(request);
-    else
-        request_problem(request, 503, "no-slug", "no free slug was found; try again");
-}
-
-void links_on_create(struct request *request)
-{
-    struct change *change = change_new(request, 201);
-
-    if (!read_change(request, change, FIELD_CREATE))
-        return;
-    change->make_slug = !value_of(change, "slug")->given;
-    insert(request);
-}
-
-/* --- PATCH, DELETE --- */
-
-static void on_updated(const struct pool_answer *answer, void *argument)
-{
-    struct request *request = argument;
-
-    if (answer->outcome == POOL_DONE &&
-        *PQgetvalue(answer->result, 0, PQfnumber(answer->result, "there")) != 't') {
-        request_problem(request, 404, "not-found", "there is no such link");
-        return;
-    }
-    if (is_written(request, answer))
-        answer_live(request, answer->result);
-}
-
-static void update(struct request *request)
-{
-    struct change *change = request->state;
-    const char *parameters[POOL_PARAMETERS_MAX] = {change->workspace, change->id, change->mask};
-    int count;
-
-    set_mask(change);
-    count = resource_bind(&links, change->values, parameters, 3);
-    pool_query(request->admin->pool, &links.update, count, parameters, on_updated, request);
-}
-
-void links_on_update(struct request *request)
-{
-    struct change *change = change_new(request, 200);
-
-    if (read_change(request, change, FIELD_UPDATE))
-        update(request);
-}
-
-void links_on_archive(struct request *request)
-{
-    struct change *change = change_new(request, 200);
-    struct value *state = value_of(change, "state");
-
-    state->given = true;
-    state->text = strdup("archived");
-    assert(state->text);
-    update(request);
-}
-
-/* --- GET --- */
-
-static void on_got(const struct pool_answer *answer, void *argument)
-{
-    struct request *request = argument;
-
-    if (answer->outcome != POOL_DONE)
-        request_store_problem(request, answer);
-    else if (PQntuples(answer->result) == 0)
-        request_problem(request, 404, "not-found", "there is no such link");
-    else
-        request_answer(request, 200, resource_show(&links, request->admin, answer->result, 0));
-}
-
-void links_on_get(struct request *request)
-{
-    char workspace[24], id[24];
-    const char *parameters[] = {workspace, id};
-
-    snprintf(workspace, sizeof workspace, "%" PRId64, request->key.workspace);
-    snprintf(id, sizeof id, "%" PRIu64, request->id);
-    pool_query(request->admin->pool, &links.get, 2, parameters, on_got, request);
-}
-
-void links_on_list(struct request *request)
-{
-    link_list(request, &links);
-}
+struct resource links_resource = {
+    .name = "link",
+    .path = "/v1/links",
+    .table = "kudos.links",
+    .fields = link_fields,
+    .count = sizeof link_fields / sizeof link_fields[0],
+    .status = "state",
+    .external = "external_id",
+    .replicated = true,
+    .filters = {FILTER_TAG},
+    .uniques = {{"links_domain_id_slug_key_key", "/slug", "slug-taken",
+                 "is taken on this domain (archived links keep their slugs)"},
+                {"links_external", "/external_id", "external-id-taken", "another link has it"}},
+    .example = "{\"destination\": \"https://example.com/spring\", \"campaign\": \"spring-launch\","
+               " \"influencer\": \"anna\"}",
+    .example_change = "{\"title\": \"Spring, Anna\", \"tags\": [\"paid\"]}",
+    .check = check,
+    .attempt = attempt,
+    .committed = committed,
+};

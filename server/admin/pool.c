@@ -27,13 +27,12 @@
 
 struct job {
     TAILQ_ENTRY(job) entry;
-    const struct statement *statement;
     pool_callback *callback;
     void *argument;
     int64_t deadline_us;
     int count;
-    const char *parameters[POOL_PARAMETERS_MAX];
-    char texts[]; /* what `parameters` point into */
+    struct pool_step steps[POOL_STEPS_MAX];
+    const char *parameters[]; /* of all steps, followed by the texts that they point into */
 };
 TAILQ_HEAD(job_list, job);
 
@@ -53,9 +52,11 @@ struct session {
     int watched_fd;
     short watched; /* what `event` waits for */
     struct job *job;
-    PGresult *result;    /* of the job, kept until its synchronisation point */
-    bool preparing;      /* the job's statement is being prepared in this round trip */
-    int64_t deadline_us; /* of CONNECTING and SETUP */
+    PGresult *result;               /* of the job, kept until its synchronisation point */
+    int result_step;                /* the step of the job that `result` is of */
+    int step;                       /* the step whose results come next */
+    bool preparing[POOL_STEPS_MAX]; /* the step's statement is being prepared in this round trip */
+    int64_t deadline_us;            /* of CONNECTING and SETUP */
     int64_t retry_us;
     unsigned failures; /* in a row; the first attempt after it is made at once */
     int prepared_count;
@@ -78,35 +79,42 @@ static void pool_dispatch(struct pool *pool);
 
 /* --- jobs --- */
 
-static struct job *job_new(const struct statement *statement, int count,
-                           const char *const *parameters)
+static struct job *job_new(const struct pool_step *steps, int count)
 {
-    size_t size = 0;
+    size_t texts = 0, pointers = 0;
+    const char **parameters;
     struct job *job;
     char *text;
 
-    assert(count >= 0 && count <= POOL_PARAMETERS_MAX);
-    for (int i = 0; i < count; i++)
-        size += parameters[i] ? strlen(parameters[i]) + 1 : 0;
-    job = calloc(1, sizeof *job + size);
+    assert(count >= 1 && count <= POOL_STEPS_MAX);
+    for (int i = 0; i < count; i++) {
+        assert(steps[i].count >= 0 && steps[i].count <= POOL_PARAMETERS_MAX);
+        pointers += (size_t)steps[i].count;
+        for (int p = 0; p < steps[i].count; p++)
+            texts += steps[i].parameters[p] ? strlen(steps[i].parameters[p]) + 1 : 0;
+    }
+    job = calloc(1, sizeof *job + pointers * sizeof job->parameters[0] + texts);
     if (!job)
         return NULL;
-    job->statement = statement;
     job->count = count;
-    text = job->texts;
+    parameters = job->parameters;
+    text = (char *)(parameters + pointers);
     for (int i = 0; i < count; i++) {
-        if (!parameters[i])
-            continue;
-        job->parameters[i] = text;
-        text = stpcpy(text, parameters[i]) + 1;
+        job->steps[i] = (struct pool_step){steps[i].statement, steps[i].count, parameters};
+        for (int p = 0; p < steps[i].count; p++, parameters++) {
+            if (!steps[i].parameters[p])
+                continue;
+            *parameters = text;
+            text = stpcpy(text, steps[i].parameters[p]) + 1;
+        }
     }
     return job;
 }
 
 /* Answers and frees the job. */
-static void job_answer(struct job *job, enum pool_outcome outcome, const PGresult *result)
+static void job_answer(struct job *job, enum pool_outcome outcome, const PGresult *result, int step)
 {
-    struct pool_answer answer = {.outcome = outcome, .result = result};
+    struct pool_answer answer = {.outcome = outcome, .result = result, .step = step};
     const char *text = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 
     answer.sqlstate = text ? text : "";
@@ -159,7 +167,6 @@ static void session_close(struct session *session)
     PQclear(session->result);
     session->result = NULL;
     session->prepared_count = 0;
-    session->preparing = false;
     session->job = NULL;
     session->retry_us = clock_mono_us();
     if (session->failures++ > 0)
@@ -167,7 +174,7 @@ static void session_close(struct session *session)
                                                        POOL_DELAY_MAX_MS);
     session_enter(session, SESSION_CLOSED);
     if (job)
-        job_answer(job, POOL_LOST, NULL);
+        job_answer(job, POOL_LOST, NULL, 0);
 }
 
 /* Closes after a failure; says why, once per outage. */
@@ -282,22 +289,34 @@ static bool session_has(const struct session *session, const struct statement *s
     return false;
 }
 
-/* Sends the job: its statement (prepared now, if it is new here), then a synchronisation point. */
-static void session_send(struct session *session, struct job *job)
+/* Sends one statement of the job, which is prepared now if it is new here. */
+static bool session_send_step(struct session *session, int step)
 {
+    const struct pool_step *each = &session->job->steps[step];
     PGconn *connection = session->connection;
-    const char *sql = job->statement->sql;
     char name[32] = "";
 
-    assert(session->state == SESSION_IDLE && session->prepared_count < POOL_STATEMENTS_MAX);
-    if (!job->statement->once)
-        snprintf(name, sizeof name, "k%p", (const void *)job->statement);
+    if (!each->statement->once)
+        snprintf(name, sizeof name, "k%p", (const void *)each->statement);
+    session->preparing[step] = each->statement->once || !session_has(session, each->statement);
+    return (!session->preparing[step] ||
+            PQsendPrepare(connection, name, each->statement->sql, 0, NULL)) &&
+           PQsendQueryPrepared(connection, name, each->count, each->parameters, NULL, NULL, 0);
+}
+
+/* Sends the job: its statements, then a synchronisation point. */
+static void session_send(struct session *session, struct job *job)
+{
+    bool sent = true;
+
+    assert(session->state == SESSION_IDLE);
+    assert(session->prepared_count + POOL_STEPS_MAX <= POOL_STATEMENTS_MAX);
     session->job = job;
-    session->preparing = job->statement->once || !session_has(session, job->statement);
+    session->step = session->result_step = 0;
     session_enter(session, SESSION_BUSY);
-    if ((session->preparing && !PQsendPrepare(connection, name, sql, 0, NULL)) ||
-        !PQsendQueryPrepared(connection, name, job->count, job->parameters, NULL, NULL, 0) ||
-        !PQpipelineSync(connection))
+    for (int i = 0; sent && i < job->count; i++)
+        sent = session_send_step(session, i);
+    if (!sent || !PQpipelineSync(session->connection))
         session_fail(session, NULL);
     else
         session_flush(session);
@@ -326,7 +345,7 @@ static void session_finish(struct session *session)
     if (!done)
         log_warn("postgres_refused", "error=%s",
                  result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no result");
-    job_answer(job, done ? POOL_DONE : POOL_REFUSED, result);
+    job_answer(job, done ? POOL_DONE : POOL_REFUSED, result, session->result_step);
     PQclear(result);
     if (stale && session->state == SESSION_IDLE)
         session_fail(session, "prepared statements are stale");
@@ -334,22 +353,40 @@ static void session_finish(struct session *session)
         pool_dispatch(session->pool);
 }
 
-/* Takes one result of the job; the first error is the one that counts. */
+/* Takes one result of the job; the first error is the one that counts, what follows it is skipped by
+ * PostgreSQL. */
 static void session_keep(struct session *session, PGresult *result)
 {
+    const struct statement *statement;
     ExecStatusType status = PQresultStatus(result);
 
-    if (session->preparing && status == PGRES_COMMAND_OK) {
-        session->preparing = false;
-        if (!session->job->statement->once)
-            session->prepared[session->prepared_count++] = session->job->statement;
+    if (session->step == session->job->count) { /* "terminating connection", before the COMMIT */
         PQclear(result);
-    } else if (session->result && PQresultStatus(session->result) == PGRES_FATAL_ERROR) {
+        return;
+    }
+    statement = session->job->steps[session->step].statement;
+    if (session->result && PQresultStatus(session->result) == PGRES_FATAL_ERROR) {
+        PQclear(result);
+    } else if (session->preparing[session->step] && status == PGRES_COMMAND_OK) {
+        if (!statement->once)
+            session->prepared[session->prepared_count++] = statement;
         PQclear(result);
     } else {
         PQclear(session->result);
         session->result = result;
+        session->result_step = session->step;
     }
+}
+
+/* The results of one command are over; a step is one command, or two when it was prepared. */
+static void session_next(struct session *session)
+{
+    if (session->step == session->job->count)
+        return;
+    if (session->preparing[session->step])
+        session->preparing[session->step] = false;
+    else
+        session->step++;
 }
 
 static void session_on_busy(struct session *session)
@@ -364,8 +401,10 @@ static void session_on_busy(struct session *session)
             session_fail(session, NULL);
             return;
         }
-        if (!result)
+        if (!result) {
+            session_next(session);
             continue;
+        }
         empty = 0;
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
             PQclear(result);
@@ -439,7 +478,7 @@ static void pool_dispatch(struct pool *pool)
     if (pool->up > 0 || !pool_tried(pool))
         return;
     while ((job = pool_take(pool)))
-        job_answer(job, POOL_AWAY, NULL);
+        job_answer(job, POOL_AWAY, NULL, 0);
 }
 
 static void session_check_time(struct session *session, int64_t now_us)
@@ -473,7 +512,7 @@ static void pool_on_tick(evutil_socket_t fd, short what, void *argument)
     for (unsigned i = 0; i < pool->count; i++)
         session_check_time(&pool->sessions[i], now_us);
     while ((job = TAILQ_FIRST(&pool->queue)) && now_us >= job->deadline_us)
-        job_answer(pool_take(pool), POOL_AWAY, NULL);
+        job_answer(pool_take(pool), POOL_AWAY, NULL, 0);
 }
 
 struct pool *pool_new(struct event_base *base, const char *url, const char *name,
@@ -530,7 +569,15 @@ void pool_free(struct pool *pool)
 void pool_query(struct pool *pool, const struct statement *statement, int count,
                 const char *const *parameters, pool_callback *callback, void *argument)
 {
-    struct job *job = job_new(statement, count, parameters);
+    const struct pool_step step = {statement, count, parameters};
+
+    pool_run(pool, &step, 1, callback, argument);
+}
+
+void pool_run(struct pool *pool, const struct pool_step *steps, int count, pool_callback *callback,
+              void *argument)
+{
+    struct job *job = job_new(steps, count);
     struct pool_answer refusal = {.sqlstate = "", .constraint = ""};
 
     if (!job || pool->queue_length >= POOL_QUEUE_MAX) {

@@ -8,7 +8,8 @@
  * POOL_ANSWER_MS. While no connection is up a query is answered POOL_AWAY at once. Lost connections
  * are made again by themselves, with growing, jittered delays.
  *
- * Not: transactions of several round trips. What must be atomic is one statement. */
+ * Not: transactions of several round trips. What must be atomic is one statement, or a few that are
+ * sent together (pool_run) and do not need each other's answers. */
 #include <event2/event.h>
 #include <libpq-fe.h>
 #include <stdbool.h>
@@ -17,7 +18,8 @@
 #include "shared/error.h"
 
 #define POOL_CONNECTIONS_MAX 64
-#define POOL_PARAMETERS_MAX  48
+#define POOL_PARAMETERS_MAX  96
+#define POOL_STEPS_MAX       4    /* statements in one transaction */
 #define POOL_QUEUE_MAX       1024 /* queries waiting for a connection; beyond: POOL_FULL */
 #define POOL_ANSWER_MS       5000 /* a query that takes longer closes its connection */
 #define POOL_CONNECT_MS      3000
@@ -47,6 +49,14 @@ struct pool_answer {
     const PGresult *result; /* POOL_DONE, POOL_REFUSED */
     const char *sqlstate;   /* POOL_REFUSED; else "" */
     const char *constraint; /* name of the constraint that was violated, or "" */
+    int step;               /* POOL_REFUSED: the number of the statement that was refused, from 0 */
+};
+
+/* A statement with its text parameters; NULL is SQL null. */
+struct pool_step {
+    const struct statement *statement;
+    int count;
+    const char *const *parameters;
 };
 
 typedef void pool_callback(const struct pool_answer *answer, void *argument);
@@ -62,6 +72,12 @@ void pool_free(struct pool *pool);
  * called before pool_query() returns. */
 void pool_query(struct pool *pool, const struct statement *statement, int count,
                 const char *const *parameters, pool_callback *callback, void *argument);
+
+/* Runs up to POOL_STEPS_MAX statements in one transaction and one round trip; each sees what those
+ * before it did and what others committed before it began. The answer's result is that of the last,
+ * or the refusal of the first that was refused: then nothing was changed. Else as pool_query(). */
+void pool_run(struct pool *pool, const struct pool_step *steps, int count, pool_callback *callback,
+              void *argument);
 
 /* True while at least one connection is up. */
 bool pool_up(const struct pool *pool);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/auth.h"
 #include "server/admin/server.h"
 #include "server/metrics.h"
 #include "shared/clock.h"
@@ -23,15 +24,20 @@ static const struct reason {
 } reasons[] = {
     {200, "OK"},
     {201, "Created"},
+    {204, "No Content"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {409, "Conflict"},
+    {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {415, "Unsupported Media Type"},
+    {421, "Misdirected Request"},
     {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
     {500, "Internal Server Error"},
     {503, "Service Unavailable"},
 };
@@ -189,6 +195,41 @@ void request_bad_answer(struct request *request, int status, const char *kind, c
 {
     assert(request_is_bad(request));
     send_problem(request, status, kind, detail);
+}
+
+static void on_answer(const struct pool_answer *answer, void *argument)
+{
+    struct request *request = argument;
+
+    if (*request->guard && answer->outcome == POOL_REFUSED && answer->step == 0 &&
+        strcmp(answer->sqlstate, "22012") == 0) {
+        auth_refuse_guarded(request);
+        return;
+    }
+    if (answer->outcome == POOL_DONE)
+        *request->guard = '\0';
+    request->on_answer(answer, request);
+}
+
+void request_run(struct request *request, const struct pool_step *steps, int count,
+                 pool_callback *callback)
+{
+    const char *hash = request->guard;
+    struct pool_step all[POOL_STEPS_MAX] = {{&auth_guard, 1, &hash}};
+    int guards = *request->guard != '\0';
+
+    assert(count >= 1 && count < POOL_STEPS_MAX);
+    memcpy(all + guards, steps, (size_t)count * sizeof steps[0]);
+    request->on_answer = callback;
+    pool_run(request->admin->pool, all, guards + count, on_answer, request);
+}
+
+void request_query(struct request *request, const struct statement *statement, int count,
+                   const char *const *parameters, pool_callback *callback)
+{
+    const struct pool_step step = {statement, count, parameters};
+
+    request_run(request, &step, 1, callback);
 }
 
 /* SQLSTATE classes after which the same call may succeed: the server stops or lacks resources, a

@@ -26,20 +26,30 @@ struct key {
     int64_t id;
     int64_t workspace;
     enum scope scope;
+    bool operator;      /* of the workspace that owns the default domain: may make workspaces */
+    int64_t per_minute; /* requests; 0: no limit */
 };
+
+#define REQUEST_NAME_MAX        64
+#define REQUEST_FINGERPRINT_MAX 67 /* "\\x", 32 bytes in hex, NUL */
 
 struct request {
     struct admin *admin;
     struct evhttp_request *http; /* owned by evhttp; valid until the answer */
     const struct route *route;
-    struct key key; /* valid once the handler runs */
-    uint64_t id;    /* the {id} of the path */
-    json_t *body;   /* an object where the route takes one; owned */
-    json_t *errors; /* an array, or NULL; owned */
+    struct key key;                      /* valid once the handler runs */
+    uint64_t id;                         /* the {id} of the path */
+    char name[REQUEST_NAME_MAX];         /* the {name} of the path */
+    char guard[REQUEST_FINGERPRINT_MAX]; /* hash of a key that is still to be confirmed, or "" */
+    const char *idempotency_key;         /* of a POST, or NULL */
+    char fingerprint[REQUEST_FINGERPRINT_MAX]; /* of a POST with such a key: what was asked */
+    json_t *body;                              /* an object where the route takes one; owned */
+    json_t *errors;                            /* an array, or NULL; owned */
     struct query query;
     int64_t begun_us;
     void *state; /* the handler's own; freed with free_state(), or free() if that is NULL */
     void (*free_state)(void *);
+    pool_callback *on_answer; /* of request_run() */
 };
 
 /* NULL when memory is out; evhttp has answered 500 then. */
@@ -68,6 +78,18 @@ bool request_is_bad(const struct request *request);
 
 /* Answers `status` (422, 409) with all that was noted. Ends the request. */
 void request_bad_answer(struct request *request, int status, const char *kind, const char *detail);
+
+/* Asks PostgreSQL in one transaction and one round trip (pool_run), up to POOL_STEPS_MAX - 1
+ * statements; `callback` gets the request as its argument. Where the key is only remembered, the
+ * same transaction confirms it first: if it has been revoked or has expired meanwhile, nothing is
+ * done, the answer is 401, and `callback` is not called. So a request may wait for one such call at a
+ * time, and for nothing else. */
+void request_run(struct request *request, const struct pool_step *steps, int count,
+                 pool_callback *callback);
+
+/* The same for one statement. */
+void request_query(struct request *request, const struct statement *statement, int count,
+                   const char *const *parameters, pool_callback *callback);
 
 /* Answers for a query that was not POOL_DONE: 503 with Retry-After where trying again may help, else
  * 500. Ends the request. */

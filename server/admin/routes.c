@@ -1,31 +1,81 @@
 /* See routes.h. */
 #include "server/admin/routes.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "server/admin/campaigns.h"
+#include "server/admin/codes.h"
 #include "server/admin/domains.h"
+#include "server/admin/influencers.h"
 #include "server/admin/input.h"
 #include "server/admin/links.h"
+#include "server/admin/list.h"
+#include "server/admin/resource.h"
 #include "server/admin/stats.h"
 
+#define GET    EVHTTP_REQ_GET
+#define POST   EVHTTP_REQ_POST
+#define PATCH  EVHTTP_REQ_PATCH
+#define DELETE EVHTTP_REQ_DELETE
+
+/* The five routes of a resource; `change` is the scope that may write. */
+#define RESOURCE(path, a, one, many, change, thing)                                           \
+    {POST,                                                                                    \
+     path,                                                                                    \
+     change,                                                                                  \
+     ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,                                              \
+     resource_on_create,                                                                      \
+     "Make " a " " one,                                                                       \
+     thing,                                                                                   \
+     NULL,                                                                                    \
+     NULL},                                                                                   \
+        {GET,   path, SCOPE_READ, ROUTE_LIST | ROUTE_GUARDED, resource_on_list, "List " many, \
+         thing, NULL, NULL},                                                                  \
+        {GET,   path "/{id}", SCOPE_READ, ROUTE_GUARDED, resource_on_get, "Read " a " " one,  \
+         thing, NULL,         NULL},                                                          \
+    {                                                                                         \
+        PATCH, path "/{id}", change, ROUTE_BODY | ROUTE_GUARDED, resource_on_update,          \
+            "Change " a " " one, thing, NULL, NULL                                            \
+    }
+#define ARCHIVE(path, a, one, change, thing)                                  \
+    {                                                                         \
+        DELETE, path "/{id}", change, ROUTE_GUARDED, resource_on_archive,     \
+            "Archive " a " " one "; what it brought stays", thing, NULL, NULL \
+    }
+
+/* clang-format off */
 static const struct route routes[] = {
-    {EVHTTP_REQ_POST, "/v1/links", SCOPE_WRITE, ROUTE_BODY, links_on_create, "Make a link"},
-    {EVHTTP_REQ_GET, "/v1/links", SCOPE_READ, 0, links_on_list, "List links"},
-    {EVHTTP_REQ_GET, "/v1/links/{id}", SCOPE_READ, 0, links_on_get, "Read a link"},
-    {EVHTTP_REQ_PATCH, "/v1/links/{id}", SCOPE_WRITE, ROUTE_BODY, links_on_update, "Change a link"},
-    {EVHTTP_REQ_DELETE, "/v1/links/{id}", SCOPE_WRITE, 0, links_on_archive,
-     "Archive a link; its statistics stay"},
-    {EVHTTP_REQ_GET, "/v1/links/{id}/stats", SCOPE_READ, ROUTE_STORE_AWAY, stats_on_link,
-     "Clicks of a link, live and stored"},
-    {EVHTTP_REQ_POST, "/v1/domains", SCOPE_ADMIN, ROUTE_BODY, domains_on_create,
-     "Register a domain"},
-    {EVHTTP_REQ_GET, "/v1/domains", SCOPE_READ, 0, domains_on_list, "List domains"},
-    {EVHTTP_REQ_GET, "/v1/domains/{id}", SCOPE_READ, 0, domains_on_get, "Read a domain"},
-    {EVHTTP_REQ_PATCH, "/v1/domains/{id}", SCOPE_ADMIN, ROUTE_BODY, domains_on_update,
-     "Change a domain"},
+    RESOURCE("/v1/domains", "a", "domain", "domains", SCOPE_ADMIN, &domains_resource),
+    RESOURCE("/v1/campaigns", "a", "campaign", "campaigns", SCOPE_WRITE, &campaigns_resource),
+    ARCHIVE("/v1/campaigns", "a", "campaign", SCOPE_WRITE, &campaigns_resource),
+    RESOURCE("/v1/influencers", "an", "influencer", "influencers", SCOPE_WRITE, &influencers_resource),
+    ARCHIVE("/v1/influencers", "an", "influencer", SCOPE_WRITE, &influencers_resource),
+    RESOURCE("/v1/codes", "a", "code", "codes", SCOPE_WRITE, &codes_resource),
+    ARCHIVE("/v1/codes", "a", "code", SCOPE_WRITE, &codes_resource),
+    RESOURCE("/v1/links", "a", "link", "links", SCOPE_WRITE, &links_resource),
+    ARCHIVE("/v1/links", "a", "link", SCOPE_WRITE, &links_resource),
+    {GET, "/v1/links/{id}/stats", SCOPE_READ, ROUTE_STORE_AWAY, stats_on_link,
+     "Clicks of a link, live and stored", NULL, NULL, NULL},
 };
+/* clang-format on */
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
+
+const struct route *routes_all(size_t *count)
+{
+    *count = ROUTE_COUNT;
+    return routes;
+}
+
+bool routes_prepare(struct error *error)
+{
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (routes[i].resource && !resource_prepare(routes[i].resource, error))
+            return false;
+    }
+    return true;
+}
 
 static const char *method_name(enum evhttp_cmd_type method)
 {
@@ -38,10 +88,24 @@ static const char *method_name(enum evhttp_cmd_type method)
     }
 }
 
-/* True if `path` has the shape of `pattern`; reads the number at "{id}". */
-static bool path_fits(const char *pattern, const char *path, uint64_t *id)
+/* True if the text has the shape of what `pattern` ("{id}…") begins with; it is kept. */
+static bool word_fits(const char *pattern, const char *text, size_t length, uint64_t *id,
+                      char name[REQUEST_NAME_MAX])
 {
-    char number[24];
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+
+    if (length == 0 || length >= REQUEST_NAME_MAX || strspn(text, letters) < length)
+        return false;
+    memcpy(name, text, length);
+    name[length] = '\0';
+    return strncmp(pattern, "{id}", 4) != 0 || input_to_id(name, id);
+}
+
+/* True if `path` has the shape of `pattern`; reads what stands in its braces. */
+static bool path_fits(const char *pattern, const char *path, uint64_t *id,
+                      char name[REQUEST_NAME_MAX])
+{
     size_t length;
 
     while (*pattern) {
@@ -51,10 +115,7 @@ static bool path_fits(const char *pattern, const char *path, uint64_t *id)
             continue;
         }
         length = strcspn(path, "/");
-        if (length >= sizeof number)
-            return false;
-        snprintf(number, sizeof number, "%.*s", (int)length, path);
-        if (!input_to_id(number, id))
+        if (!word_fits(pattern, path, length, id, name))
             return false;
         path += length;
         pattern = strchr(pattern, '}') + 1;
@@ -63,7 +124,8 @@ static bool path_fits(const char *pattern, const char *path, uint64_t *id)
 }
 
 enum route_match route_find(enum evhttp_cmd_type method, const char *path,
-                            const struct route **route, uint64_t *id, char allow[64])
+                            const struct route **route, uint64_t *id, char name[REQUEST_NAME_MAX],
+                            char allow[64])
 {
     size_t used = 0;
 
@@ -71,7 +133,7 @@ enum route_match route_find(enum evhttp_cmd_type method, const char *path,
         method = EVHTTP_REQ_GET;
     allow[0] = '\0';
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (!path_fits(routes[i].path, path, id))
+        if (!path_fits(routes[i].path, path, id, name))
             continue;
         if (routes[i].method == method) {
             *route = &routes[i];
@@ -79,6 +141,7 @@ enum route_match route_find(enum evhttp_cmd_type method, const char *path,
         }
         used += (size_t)snprintf(allow + used, 64 - used, "%s%s", used ? ", " : "",
                                  method_name(routes[i].method));
+        assert(used < 64);
     }
     return used ? ROUTE_NO_METHOD : ROUTE_NO_PATH;
 }

@@ -26,10 +26,9 @@
 #include <string.h>
 
 #include "server/admin/auth.h"
-#include "server/admin/domains.h"
 #include "server/admin/health.h"
+#include "server/admin/idempotency.h"
 #include "server/admin/intake.h"
-#include "server/admin/links.h"
 #include "server/admin/live.h"
 #include "server/admin/pool.h"
 #include "server/admin/routes.h"
@@ -40,12 +39,14 @@
 #include "shared/clock.h"
 #include "shared/log.h"
 
-#define ADMIN_HEAD_MAX    16384
-#define ADMIN_IDLE_S      60
-#define ADMIN_BODY_SLACK  65536 /* bodies this much too long still get a 413 as problem+json */
-#define ADMIN_MAINTAIN_MS 1000
-#define ADMIN_PAUSE_MS    100 /* without accepting, when descriptors ran out */
-#define ADMIN_FAREWELL_MS 200 /* for the last answers to leave, when stopping */
+#define ADMIN_HEAD_MAX     16384
+#define ADMIN_IDLE_S       60
+#define ADMIN_BODY_SLACK   65536 /* bodies this much too long still get a 413 as problem+json */
+#define ADMIN_MAINTAIN_MS  1000
+#define ADMIN_FORGET_EVERY 60      /* rounds of maintenance */
+#define ADMIN_FORGET_MAX   "10000" /* idempotency keys */
+#define ADMIN_PAUSE_MS     100     /* without accepting, when descriptors ran out */
+#define ADMIN_FAREWELL_MS  200     /* for the last answers to leave, when stopping */
 #define ADMIN_METHODS                                                                         \
     (EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_PATCH | \
      EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS)
@@ -56,7 +57,8 @@ static void on_authorised(struct request *request)
 {
     if ((request->route->flags & ROUTE_BODY) && !intake_body(request))
         return;
-    request->route->handle(request);
+    if (idempotency_read(request))
+        request->route->handle(request);
 }
 
 static void on_request(struct evhttp_request *http, void *argument)
@@ -66,10 +68,10 @@ static void on_request(struct evhttp_request *http, void *argument)
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
     char allow[64];
 
-    if (!request || !intake_framing(request))
+    if (!request || !intake_framing(request) || !intake_host(request) || !intake_origin(request))
         return;
     switch (route_find(evhttp_request_get_command(http), path ? path : "", &request->route,
-                       &request->id, allow)) {
+                       &request->id, request->name, allow)) {
     case ROUTE_NO_PATH: request_problem(request, 404, "not-found", "there is nothing here"); return;
     case ROUTE_NO_METHOD:
         request_header(request, "Allow", allow);
@@ -77,7 +79,11 @@ static void on_request(struct evhttp_request *http, void *argument)
         return;
     case ROUTE_FOUND: break;
     }
-    if (intake_query(request))
+    if (!intake_query(request))
+        return;
+    if (request->route->flags & ROUTE_OPEN)
+        on_authorised(request);
+    else
         auth_request(request, on_authorised);
 }
 
@@ -144,12 +150,28 @@ static void open_replica(struct admin *admin)
         log_warn("replica_unavailable", "error=%s", error.text);
 }
 
+static void on_forgotten(const struct pool_answer *answer, void *argument)
+{
+    (void)answer; /* what could not be deleted is tried again */
+    (void)argument;
+}
+
+/* Idempotency keys whose time is over, some at a time. */
+static void forget_keys(struct admin *admin)
+{
+    const char *most = ADMIN_FORGET_MAX;
+
+    if (++admin->maintained % ADMIN_FORGET_EVERY == 0 && pool_up(admin->pool))
+        pool_query(admin->pool, &idempotency_forget, 1, &most, on_forgotten, NULL);
+}
+
 static void on_maintain(evutil_socket_t fd, short what, void *argument)
 {
     struct admin *admin = argument;
 
     (void)fd;
     (void)what;
+    forget_keys(admin);
     if (admin->replica)
         replica_maintain(admin->replica, clock_mono_us());
     else
@@ -179,7 +201,7 @@ static bool start(struct admin *admin, struct error *error)
 
     if (sodium_init() < 0)
         return error_set(error, "libsodium cannot start");
-    if (!links_prepare(error) || !domains_prepare(error))
+    if (!routes_prepare(error))
         return false;
     admin->base = event_base_new();
     if (!admin->base)

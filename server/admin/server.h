@@ -28,6 +28,7 @@ struct admin {
     struct live *live;
     struct totals *totals;
     struct replica *replica; /* NULL while it cannot be opened */
+    uint64_t maintained;     /* rounds of maintenance */
     size_t in_flight;        /* requests not answered yet */
     int64_t answered_us;     /* monotonic; when the last answer was handed to evhttp */
     bool stopping;

@@ -17,6 +17,7 @@ EMBED(schema_001, "server/schema/001_core.sql");
 EMBED(schema_002, "server/schema/002_pipeline.sql");
 EMBED(schema_003, "server/schema/003_report.sql");
 EMBED(schema_004, "server/schema/004_routing.sql");
+EMBED(schema_005, "server/schema/005_resources.sql");
 
 static const struct migration {
     const char *name;
@@ -26,6 +27,7 @@ static const struct migration {
     {"002_pipeline", schema_002},
     {"003_report", schema_003},
     {"004_routing", schema_004},
+    {"005_resources", schema_005},
 };
 
 #define MIGRATION_COUNT (sizeof MIGRATIONS / sizeof MIGRATIONS[0])

@@ -13,41 +13,13 @@ import urllib.parse
 
 import pytest
 
+from support.api import make_key, make_workspace, pointers, problem
 from support.http import Raw
 from support.service import ROOT
 from support.wait import wait_until
 
 STACK = {"settings": {"admin_body_bytes_max": 4096}}
 DESTINATION = "https://example.com/landing"
-
-
-def make_key(stack, workspace="default", scope="admin"):
-    """A further key."""
-    return stack.kudos.run("key", "create", "--workspace", workspace, "--scope", scope,
-                           "--name", "test").stdout.splitlines()[-1]
-
-
-def make_workspace(stack, name):
-    """A workspace with a key of its own."""
-    stack.kudos.run("workspace", "create", name)
-    return make_key(stack, name)
-
-
-def problem(answer, status, kind=None):
-    """Checks that an answer is a problem as RFC 9457 has it; its JSON."""
-    assert answer.status == status, answer
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    body = answer.json()
-    assert body["status"] == status and body["title"] and body["detail"], body
-    assert body["type"].startswith("urn:kudos:problem:")
-    if kind:
-        assert body["type"] == f"urn:kudos:problem:{kind}", body
-    return body
-
-
-def pointers(body):
-    """The fields that a problem names."""
-    return {error.get("pointer") or error["parameter"] for error in body["errors"]}
 
 
 def prepare(stack):

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "server/admin/input.h"
-#include "server/admin/link_list.h"
+#include "server/admin/list.h"
 #include "server/admin/query.h"
 #include "server/admin/routes.h"
 
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1), allow[64];
+    char *text = malloc(size + 1), allow[64], name[REQUEST_NAME_MAX];
     const struct route *route = NULL;
     struct query *query = malloc(sizeof *query);
     uint64_t id = 0;
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(us > -57600000000 && us < 253402401600000000);
     if (cursor_read(text, &id))
         assert(id > 0 && id <= INT64_MAX);
-    if (route_find(EVHTTP_REQ_GET, text, &route, &id, allow) == ROUTE_FOUND)
+    if (route_find(EVHTTP_REQ_GET, text, &route, &id, name, allow) == ROUTE_FOUND)
         assert(route && text[0] == '/');
     if (input_is_utf8(text, size))
         (void)input_has_control(text, size);

@@ -10,6 +10,7 @@
 
 #include "server/admin/auth.h"
 #include "server/admin/fields.h"
+#include "server/admin/money.h"
 
 static bool check_even(struct value *value, struct error *error)
 {
@@ -44,7 +45,7 @@ static const struct field fields[] = {
 #define FIELDS (sizeof fields / sizeof fields[0])
 
 static struct resource things = {
-    .table = "things", .conflict = "name", .fields = fields, .count = FIELDS};
+    .name = "thing", .table = "things", .fields = fields, .count = FIELDS};
 
 /* Reads `text` into `values`; returns the errors as "pointer detail;…" (static). */
 static const char *errors_of(const char *text, unsigned use, struct value values[FIELDS])
@@ -138,23 +139,82 @@ static void test_sql(void **state)
     (void)state;
     assert_true(resource_prepare(&things, &error));
     assert_string_equal(
-        things.insert.sql,
-        "with v as (select ($2::text) as v_1, coalesce(($3::bigint), 2) as v_2, ($4::boolean) as "
+        things.insert[INSERT_PLAIN].sql,
+        "with v as (select ($3::text) as v_1, coalesce(($4::bigint), 2) as v_2, ($5::boolean) as "
         "v_3,"
-        " ((select id from owners where id = $5::bigint or name = $6::text)) as v_4,"
-        " ($7::timestamptz) as v_5),"
+        " ((select id from owners where id = $6::bigint or name = $7::text)) as v_4,"
+        " ($8::timestamptz) as v_5),"
         " o as (select true as ok,"
-        " (v_4 is not null or ($5::bigint is null and $6::text is null)) as ok_4 from v),"
+        " (v_4 is not null or ($6::bigint is null and $7::text is null)) as ok_4 from v),"
         " w as (insert into things as t (workspace_id, name, size, shown, owner_id, until)"
         " select $1::bigint, v.v_1, v.v_2, v.v_3, v.v_4, v.v_5 from v, o where o.ok and o.ok_4"
-        " on conflict (name) do nothing returning t.changed::text as changed,"
+        " on conflict do nothing returning null::text as changed,"
         " t.id::text as \"id\", t.name::text as \"name\", t.size::text as \"size\","
         " t.shown::text as \"shown\", t.owner_id::text as \"owner\","
-        " to_char(t.until, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as \"until\")"
-        " select o.*, w.* from o left join w on true");
+        " to_char(t.until, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as \"until\"),"
+        " a as (insert into kudos.audit_log (workspace_id, key_id, action, resource,"
+        " resource_id, after) select $1::bigint, $2::bigint, 'create', 'thing', w.\"id\"::bigint,"
+        " jsonb_strip_nulls(jsonb_build_object('id', w.\"id\"::bigint, 'name', w.\"name\","
+        " 'size', w.\"size\"::bigint, 'shown', w.\"shown\"::boolean,"
+        " 'owner', w.\"owner\"::bigint, 'until', w.\"until\")) from w),"
+        " r as (select 'created' as outcome, md5(row(w.\"id\", w.\"name\", w.\"size\","
+        " w.\"shown\", w.\"owner\", w.\"until\")::text) as etag, w.* from w)"
+        " select o.*, false as misused, r.* from o left join r on true");
+    assert_null(things.insert[INSERT_FIND].sql); /* it has no external_id */
+    assert_non_null(strstr(things.insert[INSERT_ONCE].sql, "and not exists (select from s)"));
     assert_non_null(strstr(things.update.sql,
                            "size = case when $3::bigint & 4 <> 0 then v.v_2 else t.size end"));
     assert_null(strstr(things.update.sql, "name = case")); /* fixed once made */
+}
+
+static const char *money(const char *text)
+{
+    static char out[128];
+    struct value value = {0};
+    struct error error;
+    json_t *json = json_loads(text, 0, NULL);
+
+    assert_non_null(json);
+    if (money_read(json, &value, &error))
+        snprintf(out, sizeof out, "%s", value.text);
+    else
+        snprintf(out, sizeof out, "%s: %s", value.below, error.text);
+    free(value.text);
+    json_decref(json);
+    return out;
+}
+
+static void test_money(void **state)
+{
+    (void)state;
+    assert_string_equal(money("{\"amount_minor\":500000,\"currency\":\"EUR\"}"),
+                        "{\"amount_minor\":500000,\"currency\":\"EUR\"}");
+    assert_string_equal(money("{\"amount\":\"12.5\",\"currency\":\"EUR\"}"),
+                        "{\"amount_minor\":1250,\"currency\":\"EUR\"}");
+    assert_string_equal(money("{\"amount\":\"12\",\"currency\":\"JPY\"}"),
+                        "{\"amount_minor\":12,\"currency\":\"JPY\"}");
+    assert_string_equal(money("{\"amount\":\"0.001\",\"currency\":\"KWD\"}"),
+                        "{\"amount_minor\":1,\"currency\":\"KWD\"}");
+    for (int i = 0; i < 12; i++) {
+        static const char *const bad[] = {
+            "{\"amount\":12.5,\"currency\":\"EUR\"}",
+            "{\"amount_minor\":12.0,\"currency\":\"EUR\"}",
+            "{\"amount\":\"12.345\",\"currency\":\"EUR\"}",
+            "{\"amount\":\"1.5\",\"currency\":\"JPY\"}",
+            "{\"amount\":\"1e3\",\"currency\":\"EUR\"}",
+            "{\"amount\":\".5\",\"currency\":\"EUR\"}",
+            "{\"amount\":\"99999999999999999999\",\"currency\":\"EUR\"}",
+            "{\"amount\":\"1\",\"amount_minor\":100,\"currency\":\"EUR\"}",
+            "{\"currency\":\"EUR\"}",
+            "{\"amount_minor\":1}",
+            "{\"amount_minor\":1,\"currency\":\"EUX\"}",
+            "{\"amount_minor\":-1,\"currency\":\"EUR\"}",
+        };
+        assert_int_not_equal(money(bad[i])[0], '{');
+    }
+    assert_int_equal(money_digits("URA"), -1); /* across two codes of the list */
+    assert_int_equal(money_digits("AED AFN"), -1);
+    assert_int_equal(money_digits("CLF"), 4);
 }
 
 static void test_keys(void **state)
@@ -185,9 +245,8 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_takes),
-        cmocka_unit_test(test_refuses_all_at_once),
-        cmocka_unit_test(test_sql),
+        cmocka_unit_test(test_takes), cmocka_unit_test(test_refuses_all_at_once),
+        cmocka_unit_test(test_sql),   cmocka_unit_test(test_money),
         cmocka_unit_test(test_keys),
     };
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "server/admin/input.h"
-#include "server/admin/link_list.h"
+#include "server/admin/list.h"
 #include "server/admin/query.h"
 #include "server/admin/routes.h"
 
@@ -141,22 +141,25 @@ static void test_routes(void **state)
                                        "/v1/links/99999999999999999999"};
     const struct route *route = NULL;
     uint64_t id = 0;
-    char allow[64];
+    char allow[64], name[REQUEST_NAME_MAX];
 
     (void)state;
-    assert_int_equal(route_find(EVHTTP_REQ_GET, "/v1/links", &route, &id, allow), ROUTE_FOUND);
+    assert_int_equal(route_find(EVHTTP_REQ_GET, "/v1/links", &route, &id, name, allow),
+                     ROUTE_FOUND);
     assert_int_equal(route->scope, SCOPE_READ);
-    assert_int_equal(route_find(EVHTTP_REQ_HEAD, "/v1/links/17", &route, &id, allow), ROUTE_FOUND);
+    assert_int_equal(route_find(EVHTTP_REQ_HEAD, "/v1/links/17", &route, &id, name, allow),
+                     ROUTE_FOUND);
     assert_int_equal(id, 17);
-    assert_int_equal(route_find(EVHTTP_REQ_GET, "/v1/links/18/stats", &route, &id, allow),
+    assert_int_equal(route_find(EVHTTP_REQ_GET, "/v1/links/18/stats", &route, &id, name, allow),
                      ROUTE_FOUND);
     assert_int_equal(id, 18);
     assert_true(route->flags & ROUTE_STORE_AWAY);
-    assert_int_equal(route_find(EVHTTP_REQ_PUT, "/v1/links/17", &route, &id, allow),
+    assert_int_equal(route_find(EVHTTP_REQ_PUT, "/v1/links/17", &route, &id, name, allow),
                      ROUTE_NO_METHOD);
     assert_string_equal(allow, "GET, HEAD, PATCH, DELETE");
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
-        assert_int_equal(route_find(EVHTTP_REQ_GET, none[i], &route, &id, allow), ROUTE_NO_PATH);
+        assert_int_equal(route_find(EVHTTP_REQ_GET, none[i], &route, &id, name, allow),
+                         ROUTE_NO_PATH);
 }
 
 int main(void)

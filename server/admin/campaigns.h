@@ -1,0 +1,5 @@
+#pragma once
+/* Campaigns: what a group of links and codes is for. */
+#include "server/admin/fields.h"
+
+extern struct resource campaigns_resource;
