@@ -7,6 +7,7 @@ import time
 import pytest
 
 from support import process
+from support.clicker import Clicker
 from support.feeder import Feeder
 from support.pgproxy import CommitProxy
 from support.service import ROOT
@@ -56,6 +57,26 @@ def test_immediate_stop_and_a_while_away(stack):
     stack.postgres.start()
     settle(stack, feeder.stop())
     assert stack.kudos.logged("flush_resumed")
+
+
+def test_postgres_away_while_visitors_come(make_stack):
+    """The whole service without PostgreSQL, KUDOS_TEST_AWAY_S seconds (default 4) at 1,000 clicks a
+    second: every visitor is sent on, with an id, and all of it arrives afterwards. Redis fills up on
+    the way, so that the journal has to keep the rest."""
+    seconds = int(os.environ.get("KUDOS_TEST_AWAY_S", "4"))
+    stack = make_stack(settings={"redis_backlog_bytes": 65536}).start()
+    path = "/" + stack.add_link()
+    with Clicker(stack.kudos.port, [path], rate=1000) as clicker:
+        wait_until(lambda: stack.rows() > 500, 30, "clicks are flushed")
+        stack.postgres.stop("immediate")
+        away = clicker.clicks
+        wait_until(lambda: clicker.clicks >= away + 1000 * seconds, seconds + 60, "clicks come in")
+        assert stack.kudos.metric("journal_backlog_events") > 500 * seconds
+        stack.postgres.start()
+    assert set(clicker.statuses) == {302} and not clicker.without_id
+    assert not clicker.broken and not clicker.refused
+    stack.assert_exactly_once(clicker.ids)
+    stack.assert_consistent()
 
 
 def test_backend_killed_in_copy(make_stack):

@@ -32,7 +32,8 @@ class Service:
 
     `settings` (name → value) come on top of FAST and go in by environment; `env` is further
     environment, e.g. {"KUDOS_CRASH_AT": "ship_after_append:3"}; both may be changed between stop
-    and start. `roles` None means all.
+    and start. `file`, if it is not None, is the path of a settings file, read before `settings`;
+    what a reload is to change has to be there alone. `roles` None means all.
     """
 
     def __init__(self, folder, redis_url, database_url, secret_file, settings=None, roles=None,
@@ -40,7 +41,7 @@ class Service:
         self.folder, self.roles = folder, roles
         self.binary = binary or default_binary()
         self.port, self.admin_port, self.hooks_port = free_port(), free_port(), free_port()
-        self.env = dict(env or {})
+        self.env, self.file = dict(env or {}), None
         self.settings = {
             **FAST, "listen": f"127.0.0.1:{self.port}",
             "admin_listen": f"127.0.0.1:{self.admin_port}",
@@ -72,7 +73,8 @@ class Service:
     def start(self, wait=True, timeout=20):
         """Starts it; waits until /readyz is 200. Fails at once, with the log, if it ends."""
         assert not self.pid
-        command = [self.binary, "serve"] + (["--roles", self.roles] if self.roles else [])
+        command = [self.binary] + (["-c", self.file] if self.file else []) + ["serve"]
+        command += ["--roles", self.roles] if self.roles else []
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                              stderr=log, cwd=self.folder, env=self.environment(),
