@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "server/links/host.h"
+#include "shared/percent.h"
 #include "shared/text.h"
 #include "shared/utf8.h"
 
@@ -48,19 +49,21 @@ static void emit_text(struct parser *parser, const char *text, size_t length)
         emit(parser, text[i]);
 }
 
-/* Emits a byte, percent-encoded if it is not ASCII or in `encoded`. */
-static void emit_encoded(struct parser *parser, char c, const char *encoded)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    unsigned char byte = (unsigned char)c;
+/* Printable ASCII but for what browsers encode: "<>^`{} in a path, "<>' in a query, "<>` in a
+ * fragment. */
+static const bool path_bytes[256] = {
+    ['!'] = true, ['#' ... ';'] = true, ['='] = true, ['?' ... ']'] = true,
+    ['_'] = true, ['a' ... 'z'] = true, ['|'] = true, ['~'] = true};
+static const bool query_bytes[256] = {
+    ['!'] = true, ['#' ... '&'] = true, ['(' ... ';'] = true, ['='] = true, ['?' ... '~'] = true};
+static const bool fragment_bytes[256] = {
+    ['!'] = true, ['#' ... ';'] = true, ['='] = true, ['?' ... '_'] = true, ['a' ... '~'] = true};
 
-    if (byte < 0x7F && !strchr(encoded, c)) {
-        emit(parser, c);
-        return;
-    }
-    emit(parser, '%');
-    emit(parser, digits[byte >> 4]);
-    emit(parser, digits[byte & 15]);
+static void emit_encoded(struct parser *parser, char c, const bool plain[256])
+{
+    char encoded[PERCENT_MAX];
+
+    emit_text(parser, encoded, (size_t)(percent_put(encoded, c, plain) - encoded));
 }
 
 /* The parts ------------------------------------------------------------------------------------ */
@@ -233,7 +236,7 @@ static void parse_path(struct parser *parser)
         case 2: pop_segment(parser, path_offset); break;
         default:
             for (; start < stop; start++)
-                emit_encoded(parser, *start, "\"<>^`{}");
+                emit_encoded(parser, *start, path_bytes);
             if (slash)
                 emit(parser, '/');
         }
@@ -247,7 +250,7 @@ static void parse_query(struct parser *parser)
     parser->out->has_query = true;
     emit(parser, '?');
     for (parser->at++; parser->at < parser->end && *parser->at != '#'; parser->at++)
-        emit_encoded(parser, *parser->at, "\"<>'");
+        emit_encoded(parser, *parser->at, query_bytes);
 }
 
 static void parse_fragment(struct parser *parser)
@@ -258,7 +261,7 @@ static void parse_fragment(struct parser *parser)
     assert(*parser->at == '#');
     emit(parser, '#');
     for (parser->at++; parser->at < parser->end; parser->at++)
-        emit_encoded(parser, *parser->at, "\"<>`");
+        emit_encoded(parser, *parser->at, fragment_bytes);
 }
 
 /* What a Location header may hold. */

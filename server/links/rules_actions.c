@@ -5,7 +5,7 @@
 
 #include "server/links/rules_compiler.h"
 #include "server/links/rules_format.h"
-#include "server/visitor/classes.h"
+#include "shared/percent.h"
 
 #define PACKAGE_MAX 200
 
@@ -84,6 +84,26 @@ static bool compile_split(struct rules_compiler *compiler, const json_t *array)
     return true;
 }
 
+/* A store's address as a value of its own within another: encoded, but for the placeholders, which
+ * the redirect fills in with what needs no encoding. */
+static void escape_store(const struct target *store, char out[3 * LINK_DESTINATION_MAX + 1])
+{
+    char *at = out;
+
+    for (size_t i = 0; i < store->length;) {
+        size_t length = target_placeholder(store, i);
+
+        if (length == 0) {
+            at = percent_put(at, store->url[i++], percent_unreserved);
+            continue;
+        }
+        memcpy(at, store->url + i, length);
+        at += length;
+        i += length;
+    }
+    *at = '\0';
+}
+
 /* "intent://host/path#Intent;scheme=https;package=p;S.browser_fallback_url=…;end": the link without
  * its scheme and fragment, then what Android's browsers ask for. */
 static bool make_intent(struct rules_compiler *compiler, const struct target *link,
@@ -91,18 +111,12 @@ static bool make_intent(struct rules_compiler *compiler, const struct target *li
 {
     const char *scheme_end = strstr(link->url, "://");
     char escaped[3 * LINK_DESTINATION_MAX + 1];
-    size_t length = 0;
     int written;
 
     assert(scheme_end);
-    for (size_t i = 0; i < store->length; i++) {
-        char c = store->url[i];
-
-        length += (size_t)snprintf(escaped + length, sizeof escaped - length,
-                                   ascii_is_alnum(c) || strchr("-._~", c) ? "%c" : "%%%02X",
-                                   (unsigned char)c);
-    }
-    *out = (struct target){.has_query = link->has_query, .is_template = link->is_template};
+    escape_store(store, escaped);
+    *out = (struct target){.has_query = link->has_query,
+                           .is_template = link->is_template || store->is_template};
     out->fragment_offset =
         link->fragment_offset - (size_t)(scheme_end - link->url) + strlen("intent");
     written = snprintf(out->url, sizeof out->url,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/links/destination.h"
+#include "shared/percent.h"
 
 #define HIDDEN_PREFIX "kudosPlaceholder"
 #define HIDDEN_LENGTH (sizeof HIDDEN_PREFIX) /* the prefix and one letter */
@@ -39,16 +40,11 @@ static void put(struct builder *builder, const char *bytes, size_t length)
 
 static void put_encoded(struct builder *builder, struct text value)
 {
-    static const char hex[] = "0123456789ABCDEF";
-
     for (size_t i = 0; i < value.length && i < VALUE_MAX; i++) {
-        unsigned char c = (unsigned char)value.bytes[i];
-        char escaped[3] = {'%', hex[c >> 4], hex[c & 15]};
+        char encoded[PERCENT_MAX];
 
-        if (ascii_is_alnum((char)c) || (c && strchr("-._~", c)))
-            put(builder, value.bytes + i, 1);
-        else
-            put(builder, escaped, 3);
+        put(builder, encoded,
+            (size_t)(percent_put(encoded, value.bytes[i], percent_unreserved) - encoded));
     }
 }
 
@@ -254,4 +250,15 @@ struct text target_authority(const struct target *target)
     const char *host = target->url + target->host_offset;
 
     return (struct text){host, strcspn(host, "/?#")};
+}
+
+size_t target_placeholder(const struct target *target, size_t at)
+{
+    size_t length;
+    struct text rest = {target->url + at, target->length - at};
+
+    return at < target->length && target->url[at] == '{' &&
+                   placeholder_at(rest, &length) >= FIRST_LATE
+               ? length
+               : 0;
 }

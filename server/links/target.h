@@ -42,3 +42,6 @@ bool target_compile(struct text url, const struct target_values *values, struct 
 
 /* Host and, if it is not the scheme's own, port: "example.com:8080". Points into `target`. */
 struct text target_authority(const struct target *target);
+
+/* The length of the placeholder ({country}, {click_id}) that begins at `at`; 0: none does. */
+size_t target_placeholder(const struct target *target, size_t at);

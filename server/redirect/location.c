@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/redirect/test_link.h"
+#include "shared/percent.h"
 
 #define COUNTRY  "{country}"
 #define CLICK_ID "{click_id}"
@@ -26,16 +27,6 @@ static char *put(char *at, const char *bytes, size_t length)
 {
     memcpy(at, bytes, length);
     return at + length;
-}
-
-static char *put_encoded(char *at, unsigned char byte)
-{
-    static const char digits[] = "0123456789ABCDEF";
-
-    *at++ = '%';
-    *at++ = digits[byte >> 4];
-    *at++ = digits[byte & 15];
-    return at;
 }
 
 static int hex_digit(char c)
@@ -133,14 +124,8 @@ static char *put_parameters(const struct decision *decision, const struct text *
             has_name(own, base_end, &name))
             continue;
         at = put_separator(at, start, has_query);
-        for (; from < next; from++) {
-            unsigned char byte = (unsigned char)*from;
-
-            if (query_bytes[byte])
-                *at++ = *from;
-            else
-                at = put_encoded(at, byte);
-        }
+        for (; from < next; from++)
+            at = percent_put(at, *from, query_bytes);
     }
     return at;
 }
@@ -156,12 +141,8 @@ static bool begins(const char *at, const char *end, const char *what)
 
 static char *put_country(char *at, const char country[2])
 {
-    for (int i = 0; i < 2 && country[i]; i++) {
-        if (ascii_is_alnum(country[i]))
-            *at++ = country[i];
-        else
-            at = put_encoded(at, (unsigned char)country[i]);
-    }
+    for (int i = 0; i < 2 && country[i]; i++)
+        at = percent_put(at, country[i], percent_unreserved);
     return at;
 }
 
@@ -284,13 +265,7 @@ size_t location_encode_name(const char *name, size_t length, char *out)
 {
     char *at = out;
 
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)name[i];
-
-        if (query_bytes[byte] && !strchr("%&=+;", byte))
-            *at++ = name[i];
-        else
-            at = put_encoded(at, byte);
-    }
+    for (size_t i = 0; i < length; i++)
+        at = percent_put(at, name[i], percent_unreserved);
     return (size_t)(at - out);
 }

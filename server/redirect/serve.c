@@ -69,15 +69,14 @@ void serve_refusal(struct connection *connection, enum answer answer)
     refuse(connection, answer, !is_head);
 }
 
-/* The domain of the request's Host, or the default domain. */
-static bool find_domain(struct worker *worker, const struct request *request, struct domain *out)
+bool serve_find_domain(struct worker *worker, const struct request *request, struct domain *out)
 {
     return replica_find_domain(worker->replica, request->host, request->host_length, out) ||
            replica_default_domain(worker->replica, out);
 }
 
-static bool find_link(struct worker *worker, const struct request *request,
-                      const struct domain *domain, struct link *out)
+bool serve_find_link(struct worker *worker, const struct request *request,
+                     const struct domain *domain, struct link *out)
 {
     char slug[LINK_SLUG_MAX];
     size_t length =
@@ -117,12 +116,10 @@ static struct round_click *record_click(struct connection *connection, const str
     return click;
 }
 
-/* Decides a request on a link, whoever asks; what the click's texts point to is in `scratch`. */
-static void decide(struct connection *connection, const struct domain *domain,
-                   const struct link *link, struct classify_scratch *scratch,
-                   struct decision *decision, struct click *click)
+void serve_decide(struct worker *worker, const struct sockaddr *peer, const struct domain *domain,
+                  const struct link *link, struct classify_scratch *scratch,
+                  struct decision *decision, struct click *click)
 {
-    struct worker *worker = connection->worker;
     const struct request *request = &worker->request;
     struct decision_policy policy = {.refuse_prefetch = worker->refuse_prefetch};
 
@@ -130,7 +127,7 @@ static void decide(struct connection *connection, const struct domain *domain,
     if (!decision->needs_visitor)
         return;
     assert(link); /* who it is matters only where there is a link */
-    visit_classify(connection, link, scratch, click);
+    visit_classify(worker, peer, link, scratch, click);
     if (link->rules.length > 0)
         policy.draw = visit_draw(worker, click);
     decide_visitor(request, link, &policy, decision, click);
@@ -145,7 +142,8 @@ static void serve_link(struct connection *connection, const struct domain *domai
     struct decision decision;
     char id[CLICK_ID_LENGTH];
 
-    decide(connection, domain, link, &scratch, &decision, &event.click);
+    serve_decide(connection->worker, &connection->peer.any, domain, link, &scratch, &decision,
+                 &event.click);
     if (decision.click)
         click = record_click(connection, &event, &decision, id);
     gather(connection, &decision, said, connection->worker->request.method == HTTP_GET,
@@ -165,7 +163,7 @@ static void serve_preview(struct connection *connection, const struct domain *do
     struct decision decision;
     struct click click;
 
-    decide(connection, domain, link, &scratch, &decision, &click);
+    serve_decide(worker, &connection->peer.any, domain, link, &scratch, &decision, &click);
     if (decision.destination.length > 0) {
         decision.query = (struct text){NULL, 0};
         preview.destination = (struct text){
@@ -188,8 +186,8 @@ static void serve_domain(struct connection *connection, enum route route,
     struct domain domain;
     struct link link;
 
-    if (loaded && find_domain(worker, request, &domain)) {
-        bool found = route <= ROUTE_PREVIEW && find_link(worker, request, &domain, &link);
+    if (loaded && serve_find_domain(worker, request, &domain)) {
+        bool found = route <= ROUTE_PREVIEW && serve_find_link(worker, request, &domain, &link);
 
         if (route == ROUTE_LINK) {
             serve_link(connection, &domain, found ? &link : NULL, said);

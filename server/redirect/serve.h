@@ -11,3 +11,18 @@ int serve_request(struct connection *connection, const char *bytes, size_t lengt
 
 /* Gathers an answer that is no answer to a whole request; the connection closes after it. */
 void serve_refusal(struct connection *connection, enum answer answer);
+
+/* ---- Also for `kudos explain`, which does the same to requests that nobody sent. In a round. ---- */
+
+/* The domain of the request's Host, or the default domain. */
+bool serve_find_domain(struct worker *worker, const struct request *request, struct domain *out);
+
+/* The link that the request's path names on this domain. */
+bool serve_find_link(struct worker *worker, const struct request *request,
+                     const struct domain *domain, struct link *out);
+
+/* Decides the worker's request on `link` (NULL: there is none), whoever asks. What the click's texts
+ * point to is in `scratch`. */
+void serve_decide(struct worker *worker, const struct sockaddr *peer, const struct domain *domain,
+                  const struct link *link, struct classify_scratch *scratch,
+                  struct decision *decision, struct click *click);

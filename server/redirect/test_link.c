@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static_assert(2 * crypto_shorthash_siphashx24_BYTES == TEST_LINK_SIGN_LENGTH, "in hex");
 
@@ -35,4 +37,18 @@ bool test_link_is_signed(struct text query, uint64_t link,
             return true;
     }
     return false;
+}
+
+bool test_link_load_secret(const struct settings *settings,
+                           unsigned char out[CLICK_ID_SECRET_BYTES], struct error *error)
+{
+    char path[SETTING_TEXT_MAX + 16];
+
+    if (settings->secret_file[0])
+        snprintf(path, sizeof path, "%s", settings->secret_file);
+    else
+        snprintf(path, sizeof path, "%s/secret", settings->data_dir);
+    if (access(path, R_OK) != 0)
+        return error_set(error, "%s cannot be read: run this where the service runs", path);
+    return click_id_load_secret(path, out, error);
 }

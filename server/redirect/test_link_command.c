@@ -3,7 +3,6 @@
  * Changes nothing. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "server/commands.h"
 #include "server/links/replica.h"
@@ -42,20 +41,6 @@ static bool find_link(struct replica *replica, const struct short_url *url, stru
     return length > 0 && replica_find_link(replica, domain.id, slug, length, out);
 }
 
-/* The service's own secret; never a new one. */
-static bool load_secret(const struct settings *settings, unsigned char *out, struct error *error)
-{
-    char path[SETTING_TEXT_MAX + 16];
-
-    if (settings->secret_file[0])
-        snprintf(path, sizeof path, "%s", settings->secret_file);
-    else
-        snprintf(path, sizeof path, "%s/secret", settings->data_dir);
-    if (access(path, R_OK) != 0)
-        return error_set(error, "%s cannot be read: run this where the service runs", path);
-    return click_id_load_secret(path, out, error);
-}
-
 static int print_test_link(const char *text, const struct settings *settings,
                            struct replica *replica)
 {
@@ -65,7 +50,7 @@ static int print_test_link(const char *text, const struct settings *settings,
     struct error error;
     struct link link;
 
-    if (!load_secret(settings, secret, &error)) {
+    if (!test_link_load_secret(settings, secret, &error)) {
         fprintf(stderr, "kudos test-link: %s\n", error.text);
         return 2;
     }

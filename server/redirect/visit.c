@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "server/redirect/connection.h"
 #include "server/redirect/test_link.h"
 #include "server/visitor/client_address.h"
 #include "server/visitor/identity.h"
+#include "shared/clock.h"
 
 #define DAY_US (86400 * US_PER_SECOND)
 
@@ -59,26 +59,24 @@ void visit_follow_day(struct worker *worker)
         visit_read_salt(worker);
 }
 
-void visit_classify(struct connection *connection, const struct link *link,
+void visit_classify(struct worker *worker, const struct sockaddr *peer, const struct link *link,
                     struct classify_scratch *scratch, struct click *click)
 {
-    struct worker *worker = connection->worker;
     struct request *request = &worker->request;
     struct visitor_request *visitor = &request->visitor;
     struct sockaddr_storage client;
 
-    visitor->address = &connection->peer.any;
-    if (worker->trusted.count > 0) {
-        client_address(&worker->trusted, visitor->address, request->forwarded,
-                       request->forwarded_for, &client);
+    visitor->address = peer;
+    if (peer && worker->trusted.count > 0) {
+        client_address(&worker->trusted, peer, request->forwarded, request->forwarded_for, &client);
         visitor->address = (struct sockaddr *)&client;
     }
     classify(worker->classifier, visitor, scratch, click);
-    if (test_link_is_signed(request->query, link->id, worker->context->secret)) {
+    if (link && test_link_is_signed(request->query, link->id, worker->context->secret)) {
         click->verdict = VERDICT_INTERNAL;
         click->rule = TEXT("test_link");
     }
-    if (worker->salt.is_known && !(click->flags & CLICK_NO_VISITOR))
+    if (worker->salt.is_known && visitor->address && !(click->flags & CLICK_NO_VISITOR))
         click->visitor =
             identity_of(worker->salt.bytes, visitor->address, visitor->user_agent, click->domain);
     visitor->address = NULL; /* it may point into this function */

@@ -3,8 +3,6 @@
  * what chances are drawn from. The address is looked up, hashed and forgotten. */
 #include "server/redirect/worker.h"
 
-struct connection;
-
 /* Seeds the worker's chances; once, after fork. */
 void visit_open(struct worker *worker);
 
@@ -15,9 +13,10 @@ void visit_read_salt(struct worker *worker);
 /* The same if the day is another one than before. */
 void visit_follow_day(struct worker *worker);
 
-/* Fills classes, verdict and visitor value of a click on `link` by the worker's request. Texts live
- * as long as the request and `scratch`. */
-void visit_classify(struct connection *connection, const struct link *link,
+/* Fills classes, verdict and visitor value of a click on `link` (NULL: there is none) by the worker's
+ * request, which came from `peer` (NULL: unknown). Texts live as long as the request and `scratch`.
+ */
+void visit_classify(struct worker *worker, const struct sockaddr *peer, const struct link *link,
                     struct classify_scratch *scratch, struct click *click);
 
 /* What the variant of a split is chosen by: the same for a visitor and link all day, random without

@@ -212,6 +212,22 @@ static void puts_the_click_id_before_the_intent(void **state)
     assert_int_equal(click.route, 0);
 }
 
+static void fills_in_placeholders_of_the_store_too(void **state)
+{
+    struct click android = {.os = OS_ANDROID, .device = DEVICE_SMARTPHONE, .country = "AT"};
+
+    (void)state;
+    set_rules("[{\"if\": {}, \"then\": {\"app\": {\"android\": {\"package\": \"com.shop.app\", "
+              "\"link\": \"https://shop.example/p\", \"store\": "
+              "\"https://play.example/{country}?referrer=kudos%3D{click_id}&x={y1}\"}}}}]");
+    ask("GET", "/a", &android);
+    assert_int_equal(decision.id, ID_IN_PLACE);
+    assert_string_equal(location(ID),
+                        "intent://shop.example/p#Intent;scheme=https;package=com.shop.app;"
+                        "S.browser_fallback_url=https%3A%2F%2Fplay.example%2FAT%3Freferrer%3Dkudos"
+                        "%253D" ID "%26x%3D%7By1%7D;end");
+}
+
 static void fills_in_placeholders(void **state)
 {
     struct click nowhere = {.country = ""}, odd = {.country = {'\r', '&'}};
@@ -444,6 +460,7 @@ int main(void)
         cmocka_unit_test_setup(splits_by_the_draw, set_up),
         cmocka_unit_test_setup(blocks, set_up),
         cmocka_unit_test_setup(puts_the_click_id_before_the_intent, set_up),
+        cmocka_unit_test_setup(fills_in_placeholders_of_the_store_too, set_up),
         cmocka_unit_test_setup(fills_in_placeholders, set_up),
         cmocka_unit_test_setup(bounds_what_it_fills_in, set_up),
         cmocka_unit_test_setup(late_visitors_go_to_the_fallback, set_up),
