@@ -11,14 +11,24 @@ static bool starts_nocase(const char *bytes, const char *lower, size_t length)
     return true;
 }
 
-bool text_equals_nocase(struct text text, const char *string)
+bool text_same(struct text a, struct text b)
 {
-    if (strlen(string) != text.length)
+    return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
+}
+
+bool text_same_nocase(struct text a, struct text b)
+{
+    if (a.length != b.length)
         return false;
-    for (size_t i = 0; i < text.length; i++)
-        if (ascii_lower(text.bytes[i]) != ascii_lower(string[i]))
+    for (size_t i = 0; i < a.length; i++)
+        if (ascii_lower(a.bytes[i]) != ascii_lower(b.bytes[i]))
             return false;
     return true;
+}
+
+bool text_equals_nocase(struct text text, const char *string)
+{
+    return text_same_nocase(text, (struct text){string, strlen(string)});
 }
 
 bool text_contains_nocase(struct text text, const char *needle)

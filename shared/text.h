@@ -28,6 +28,12 @@ static inline bool ascii_is_alnum(char c)
     return ascii_is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
 }
 
+/* The same bytes. */
+bool text_same(struct text a, struct text b);
+
+/* The same but for ASCII case. */
+bool text_same_nocase(struct text a, struct text b);
+
 /* Equal but for ASCII case. */
 bool text_equals_nocase(struct text text, const char *string);
 

@@ -43,22 +43,6 @@ static inline __attribute__((always_inline)) uint64_t take_number(struct cursor 
     return number;
 }
 
-static bool equals(struct text a, struct text b)
-{
-    return a.length == b.length &&
-           memcmp(a.bytes ? a.bytes : "", b.bytes ? b.bytes : "", a.length) == 0;
-}
-
-static bool equals_nocase(struct text a, struct text b)
-{
-    if (a.length != b.length)
-        return false;
-    for (size_t i = 0; i < a.length; i++)
-        if (ascii_lower(a.bytes[i]) != ascii_lower(b.bytes[i]))
-            return false;
-    return true;
-}
-
 /* Conditions ------------------------------------------------------------------------------------ */
 
 static bool is_country(const struct click *click, struct text data)
@@ -74,21 +58,21 @@ static bool is_language(struct text language, struct text wanted)
 {
     if (language.length > wanted.length && language.bytes[wanted.length] == '-')
         language.length = wanted.length;
-    return equals_nocase(language, wanted);
+    return text_same_nocase(language, wanted);
 }
 
 /* "US-CA" is region CA of country US. */
 static bool is_region(const struct click *click, struct text wanted)
 {
     return wanted.length > 3 && memcmp(wanted.bytes, click->country, 2) == 0 &&
-           equals_nocase(click->region, (struct text){wanted.bytes + 3, wanted.length - 3});
+           text_same_nocase(click->region, (struct text){wanted.bytes + 3, wanted.length - 3});
 }
 
 static bool is_text(enum condition kind, const struct click *click, struct text wanted)
 {
     switch (kind) {
     case CONDITION_REGION: return is_region(click, wanted);
-    case CONDITION_CITY: return equals_nocase(click->city, wanted);
+    case CONDITION_CITY: return text_same_nocase(click->city, wanted);
     default: return is_language(click->language, wanted);
     }
 }
@@ -120,7 +104,7 @@ static bool has_parameter(struct text query, struct text data)
         struct text parameter = text_cut(&query, '&');
         struct text key = text_cut(&parameter, '=');
 
-        if (equals(key, name) && (!wants_value || equals(parameter, value)))
+        if (text_same(key, name) && (!wants_value || text_same(parameter, value)))
             return true;
     }
     return false;

@@ -98,6 +98,7 @@ void request_read(const struct http_head *head, struct request *out)
         out->forwarded = list_of(head, HTTP_NAME_FORWARDED, out->joined);
     out->visitor = (struct visitor_request){
         .host = {out->host, out->host_length},
+        .query = head->query,
         .user_agent = known[HTTP_NAME_USER_AGENT],
         .accept_language = known[HTTP_NAME_ACCEPT_LANGUAGE],
         .referrer = known[HTTP_NAME_REFERER],

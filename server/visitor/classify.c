@@ -12,6 +12,7 @@
 #include "server/visitor/language.h"
 #include "server/visitor/memo.h"
 #include "server/visitor/networks.h"
+#include "server/visitor/parameters.h"
 #include "server/visitor/referrer.h"
 #include "shared/clock.h"
 #include "shared/log.h"
@@ -23,6 +24,7 @@ struct classifier {
     struct memo *agents;  /* struct agent by user agent and hints */
     struct memo *senders; /* struct sender by referrer */
     struct referrers *referrers;
+    struct parameters *parameters;
     struct geo *geo;
     struct networks untracked;
     struct datacenters datacenters;
@@ -127,8 +129,9 @@ struct classifier *classifier_open(const struct settings *settings, struct error
     classifier->senders = memo_new(sizeof(struct sender));
     assert(classifier->senders);
     classifier->referrers = referrers_open(error);
+    classifier->parameters = classifier->referrers ? parameters_open(error) : NULL;
     classifier->geo = geo_new();
-    if (!classifier->referrers || !classifier->geo) {
+    if (!classifier->parameters || !classifier->geo) {
         classifier_close(classifier);
         return NULL;
     }
@@ -146,6 +149,7 @@ void classifier_close(struct classifier *classifier)
     memo_free(classifier->senders);
     lists_close(classifier->lists);
     referrers_close(classifier->referrers);
+    parameters_close(classifier->parameters);
     geo_free(classifier->geo);
     free(classifier);
 }
@@ -172,8 +176,7 @@ static bool is_on(struct text header)
 
 static bool is_own(const struct classifier *classifier, struct text host, struct text asked)
 {
-    return (asked.length == host.length && memcmp(asked.bytes, host.bytes, host.length) == 0) ||
-           text_equals_nocase(host, classifier->own_host);
+    return text_same(asked, host) || text_equals_nocase(host, classifier->own_host);
 }
 
 /* The host of a referrer, and whose it is if it is not ours. */
@@ -200,6 +203,21 @@ static struct text read_sender(const struct classifier *classifier, struct text 
     return host;
 }
 
+/* What the link's own query adds: an advertisement, wherever it stood; else the kind of platform that
+ * the link was followed on, where nothing better is known. */
+static void read_parameters(const struct classifier *classifier, struct text query,
+                            struct origin *origin)
+{
+    struct origin named = parameters_origin(classifier->parameters, query);
+
+    if (named.medium == CLASS_UNKNOWN ||
+        (named.medium != MEDIUM_PAID && origin->medium != MEDIUM_DIRECT))
+        return;
+    origin->medium = named.medium;
+    if (named.platform != CLASS_UNKNOWN)
+        origin->platform = named.platform;
+}
+
 /* An app's browser without a referrer comes from its app. */
 static void read_origin(const struct classifier *classifier, const struct visitor_request *request,
                         struct classify_scratch *scratch, struct click *out)
@@ -214,6 +232,8 @@ static void read_origin(const struct classifier *classifier, const struct visito
         origin = (struct origin){MEDIUM_INTERNAL, CLASS_UNKNOWN};
     else if (!host.length && out->app != CLASS_UNKNOWN)
         origin = (struct origin){referrer_medium_of(classifier->referrers, out->app), out->app};
+    if (request->query.length && origin.medium != MEDIUM_INTERNAL)
+        read_parameters(classifier, request->query, &origin);
     out->medium = origin.medium;
     out->platform = origin.platform;
 }

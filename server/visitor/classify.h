@@ -17,6 +17,7 @@ struct classifier;
 struct visitor_request {
     const struct sockaddr *address; /* the visitor's, as far as known; NULL: unknown */
     struct text host;               /* the domain that was asked, lower-case, without port */
+    struct text query;              /* of the request, raw, without '?' */
     struct text user_agent;
     struct text accept_language;
     struct text referrer;

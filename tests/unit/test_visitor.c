@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include "server/visitor/bot.h"
+#include "server/visitor/classes.h"
 #include "server/visitor/language.h"
+#include "server/visitor/parameters.h"
 #include "server/visitor/referrer.h"
 
 static struct text as_text(const char *string)
@@ -65,6 +67,42 @@ static void test_referrer(void **state)
         assert_text(referrer_host(as_text(cases[i][0]), out), cases[i][1]);
 }
 
+static void test_parameters(void **state)
+{
+    static const struct {
+        const char *query;
+        uint8_t medium;
+        const char *platform;
+    } cases[] = {
+        {"gclid=Cj0KCQ", MEDIUM_PAID, "Google Ads"},
+        {"a=1&wbraid=x&b=2", MEDIUM_PAID, "Google Ads"},
+        {"ScCid=x", MEDIUM_PAID, "Snapchat"},
+        {"utm_medium=CPC", MEDIUM_PAID, "unknown"},
+        {"utm_medium=cpc&ttclid=x", MEDIUM_PAID, "TikTok"},
+        {"ttclid=x&gclid=y", MEDIUM_PAID, "TikTok"},
+        {"fbclid=IwAR0", MEDIUM_SOCIAL, "unknown"}, /* every link on Facebook has one */
+        {"fbclid=IwAR0&msclkid=1", MEDIUM_PAID, "Bing"},
+        {"igsh=MzRl", MEDIUM_SOCIAL, "Instagram"},
+        {"utm_medium=influencer", CLASS_UNKNOWN, "unknown"},
+        {"gclid", CLASS_UNKNOWN, "unknown"},
+        {"gclid=&xgclid=1&gclidx=1", CLASS_UNKNOWN, "unknown"},
+        {"", CLASS_UNKNOWN, "unknown"},
+        {"&&==&", CLASS_UNKNOWN, "unknown"},
+    };
+    struct error error;
+    struct parameters *parameters = parameters_open(&error);
+
+    (void)state;
+    assert_non_null(parameters);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct origin origin = parameters_origin(parameters, as_text(cases[i].query));
+
+        assert_int_equal(origin.medium, cases[i].medium);
+        assert_string_equal(platform_name(origin.platform), cases[i].platform);
+    }
+    parameters_close(parameters);
+}
+
 static void assert_verdict(const struct lists *lists, struct visitor_request request,
                            enum verdict verdict, const char *rule)
 {
@@ -112,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_language),
         cmocka_unit_test(test_referrer),
+        cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_verdict),
     };
 
