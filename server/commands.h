@@ -11,6 +11,7 @@ int key_command(int argc, char **argv, const struct settings *settings);
 int demo_command(int argc, char **argv, const struct settings *settings);
 int verify_command(int argc, char **argv, const struct settings *settings);
 int gap_command(int argc, char **argv, const struct settings *settings);
+int reclassify_command(int argc, char **argv, const struct settings *settings);
 int check_command(int argc, char **argv, const struct settings *settings);
 int explain_command(int argc, char **argv, const struct settings *settings);
 int test_link_command(int argc, char **argv, const struct settings *settings);

@@ -19,6 +19,7 @@ static const char ORIGINS[] =
     " rows as (select origin, sum(n) as n, count(*) as distinct_n, max(seq) as last"
     "            from events group by origin),"
     " refused as (select origin, count(*) as n from kudos.quarantine group by origin),"
+    " steps as (select origin, count(*) as n from kudos.reclassification_steps group by origin),"
     " missing as (select origin, count(*) filter (where kind = 'lost') as notes,"
     "               coalesce(sum(last_seq - first_seq + 1) filter (where kind <> 'lost'), 0) as n"
     "               from kudos.gaps group by origin),"
@@ -27,10 +28,10 @@ static const char ORIGINS[] =
     " sums as (select origin, coalesce(w.seq, 0) as watermark, coalesce(w.applied, 0) as applied,"
     "   coalesce(w.gaps, 0) as gaps, coalesce(r.n, 0) as rows, coalesce(r.distinct_n, 0) as"
     "   distinct_rows, coalesce(r.last, 0) as last, coalesce(q.n, 0) as refused,"
-    "   coalesce(m.notes, 0) as notes, coalesce(m.n, 0) as missing"
+    "   coalesce(m.notes, 0) + coalesce(s.n, 0) as notes, coalesce(m.n, 0) as missing"
     "   from all_origins left join kudos.watermarks w using (origin)"
     "   left join rows r using (origin) left join refused q using (origin)"
-    "   left join missing m using (origin))"
+    "   left join steps s using (origin) left join missing m using (origin))"
     " select origin, watermark, applied, gaps, rows, distinct_rows, last, refused, notes, missing"
     " from sums where rows <> distinct_rows or last > watermark or gaps <> missing"
     "   or (case when $1::boolean then applied <> rows + refused + notes"
@@ -62,7 +63,7 @@ static bool check_origins(PGconn *connection, bool all_kept, json_t *problems, s
     for (int i = 0; i < PQntuples(rows); i++)
         verify_problem(problems,
                        "origin %s: watermark %s = applied %s + gaps %s, but %s rows, %s different, "
-                       "the last %s, %s in quarantine, %s notes of losses, %s in gaps",
+                       "the last %s, %s in quarantine, %s notes of losses and steps, %s in gaps",
                        PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1), PQgetvalue(rows, i, 2),
                        PQgetvalue(rows, i, 3), PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5),
                        PQgetvalue(rows, i, 6), PQgetvalue(rows, i, 7), PQgetvalue(rows, i, 8),

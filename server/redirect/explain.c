@@ -60,8 +60,10 @@ static void decide_link_of(struct explainer *explainer, const struct sockaddr *p
     serve_decide(worker, peer, &out->domain, out->has_link ? &out->link : NULL, &out->scratch,
                  &out->decision, &out->click);
     out->classified = out->decision.needs_visitor;
-    if (preview && out->decision.destination.length > 0)
+    if (preview && out->decision.destination.length > 0) {
         out->decision.answer = ANSWER_PREVIEW;
+        out->decision.query = (struct text){NULL, 0};
+    }
     out->status = answer_status(out->decision.answer);
 }
 
@@ -177,9 +179,11 @@ static void put_click(json_t *out, const struct click *click)
 }
 
 /* Where it leads, without the click id that a click would be given. */
-static void put_destination(json_t *out, const struct decision *decision)
+static void put_destination(json_t *out, const struct explainer *explainer,
+                            const struct decision *decision)
 {
-    static const struct text no_name = {"", 0};
+    const struct reply_writer *replies = &explainer->worker.replies;
+    const struct text id_name = {replies->name, replies->name_length};
     static char *url;
     static size_t room;
     size_t wanted = location_max(decision->query.length), length;
@@ -194,7 +198,7 @@ static void put_destination(json_t *out, const struct decision *decision)
         url = realloc(url, room);
         assert(url);
     }
-    length = location_write(decision, &no_name, NULL, url, &mark);
+    length = location_write(decision, &id_name, NULL, url, &mark);
     put_text(out, "destination", (struct text){url, length});
 }
 
@@ -215,7 +219,7 @@ static void put_decision(json_t *out, const struct explainer *explainer,
     json_object_set_new(out, "sticky",
                         chosen ? json_boolean(click->visitor && explainer->knows_secret)
                                : json_null());
-    put_destination(out, decision);
+    put_destination(out, explainer, decision);
     put_number(out, "status", (uint64_t)found->status);
     json_object_set_new(out, "click_id", place ? json_string(place) : json_null());
     json_object_set_new(out, "recorded",
@@ -352,6 +356,7 @@ static bool open_all(struct explainer *explainer, struct error *error)
     worker->refuse_prefetch = strcmp(settings->prefetch, "refuse") == 0;
     explainer->knows_secret = test_link_load_secret(settings, explainer->context.secret, &reason);
     visit_open(worker);
+    reply_open(&worker->replies, settings->click_id_param);
     worker->replica = replica_open(settings->data_dir, error);
     if (!worker->replica)
         return false;

@@ -18,6 +18,7 @@ EMBED(schema_002, "server/schema/002_pipeline.sql");
 EMBED(schema_003, "server/schema/003_report.sql");
 EMBED(schema_004, "server/schema/004_routing.sql");
 EMBED(schema_005, "server/schema/005_resources.sql");
+EMBED(schema_006, "server/schema/006_reclassify.sql");
 
 static const struct migration {
     const char *name;
@@ -28,6 +29,7 @@ static const struct migration {
     {"003_report", schema_003},
     {"004_routing", schema_004},
     {"005_resources", schema_005},
+    {"006_reclassify", schema_006},
 };
 
 #define MIGRATION_COUNT (sizeof MIGRATIONS / sizeof MIGRATIONS[0])

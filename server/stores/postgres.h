@@ -17,7 +17,8 @@
 enum postgres_lock {
     POSTGRES_LOCK_PARTITION = 0, /* + partition (0 … 63): its one active flusher */
     POSTGRES_LOCK_MIGRATE = 1000,
-    POSTGRES_LOCK_DAYS = 1001, /* making and dropping days of kudos.clicks */
+    POSTGRES_LOCK_DAYS = 1001,       /* making and dropping days of kudos.clicks */
+    POSTGRES_LOCK_RECLASSIFY = 1002, /* the one kudos reclassify that is at work */
 };
 
 /* Connects; NULL with the reason. `name` becomes application_name ("kudos-flush"). Sends keepalive
