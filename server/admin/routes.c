@@ -12,6 +12,7 @@
 #include "server/admin/input.h"
 #include "server/admin/links.h"
 #include "server/admin/list.h"
+#include "server/admin/openapi.h"
 #include "server/admin/resource.h"
 #include "server/admin/stats.h"
 
@@ -47,6 +48,8 @@
 
 /* clang-format off */
 static const struct route routes[] = {
+    {GET, "/v1/openapi.json", SCOPE_NONE, ROUTE_OPEN, openapi_on_get,
+     "This description of the API", NULL, NULL, NULL},
     RESOURCE("/v1/domains", "a", "domain", "domains", SCOPE_ADMIN, &domains_resource),
     RESOURCE("/v1/campaigns", "a", "campaign", "campaigns", SCOPE_WRITE, &campaigns_resource),
     ARCHIVE("/v1/campaigns", "a", "campaign", SCOPE_WRITE, &campaigns_resource),
