@@ -16,7 +16,7 @@ static struct cursor cursor_of(struct text text)
 {
     const unsigned char *bytes = (const unsigned char *)text.bytes;
 
-    return (struct cursor){bytes, bytes + text.length, false};
+    return (struct cursor){bytes, text.length ? bytes + text.length : bytes, false};
 }
 
 /* Inlined, so that reading a number of known size is one load: rules are walked for each click. */

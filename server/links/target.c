@@ -199,6 +199,7 @@ static struct text query_of(const struct destination *destination)
     return mark ? (struct text){mark + 1, (size_t)(end - mark - 1)} : (struct text){NULL, 0};
 }
 
+/* Hosts are put in lower case, which would make a placeholder of "{Country}": no braces at all. */
 static bool host_is_fixed(const struct destination *destination)
 {
     struct text host = {destination->url + destination->host_offset, destination->host_length};
@@ -206,7 +207,7 @@ static bool host_is_fixed(const struct destination *destination)
 
     for (char *c = lower; *c; c++)
         *c = ascii_lower(*c);
-    return !text_contains_nocase(host, lower);
+    return !text_contains_nocase(host, lower) && !memchr(host.bytes, '{', host.length);
 }
 
 bool target_compile(struct text url, const struct target_values *values, struct target *out,

@@ -1,11 +1,9 @@
 """Who clicked, end to end: what a request says about its sender becomes columns of its row. The
 listener requires the PROXY protocol, so that every test can say where its visitor comes from."""
 
-import pathlib
 import struct
 
 import pytest
-import redis
 
 from support.http import Raw
 from support.wait import wait_until
@@ -80,6 +78,11 @@ def test_own_pages_are_internal_referrers(stack, slug):
     assert row(stack, slug, text, "medium") == ("internal",)
 
 
+def test_an_advertisement_is_paid_whatever_its_referrer(stack, slug):
+    text = proxied() + request(f"/{slug}?gclid=x", Referer="https://www.google.de/")
+    assert row(stack, slug, text, "medium, platform") == ("paid", "Google Ads")
+
+
 def test_own_staff_is_internal(stack, slug):
     text = proxied("198.51.100.7") + request(f"/{slug}")
     assert row(stack, slug, text, "verdict, rule") == ("internal", "untracked network")
@@ -117,21 +120,3 @@ def test_what_begins_otherwise_is_closed_without_an_answer(stack, slug):
             connection.send(text)
             assert connection.closed()
     assert stack.kudos.metric("proxy_header_refused_total") == refused + 4
-
-
-def test_the_address_is_nowhere(stack, slug):
-    """Not in a table, a Redis key, the journal or a log."""
-    marker = "203.0.113.77"
-    row(stack, slug, proxied(marker) + request(f"/{slug}", PHONE), "verdict")
-    packed = bytes([203, 0, 113, 77])
-    assert not stack.postgres.value("select count(*) from kudos.clicks c where c::text like %s", f"%{marker}%")
-    path = stack.redis.client().connection_pool.connection_kwargs["path"]
-    client = redis.Redis(unix_socket_path=path)  # bytes, not text
-    for key in client.scan_iter("*"):
-        dumped = client.dump(key) or b""
-        assert marker.encode() not in key + dumped and packed not in key + dumped
-    folder = pathlib.Path(stack.kudos.settings["data_dir"])
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        held = path.read_bytes()
-        assert marker.encode() not in held and packed not in held, path
-    assert marker not in stack.kudos.log()

@@ -1,4 +1,4 @@
-/* A user agent with hints, a referrer and a language, split at newlines: never a crash, classes of
+/* A user agent with hints, a referrer, a language and a query, split at newlines: never a crash, classes of
  * the tables, texts within their limits, and the same answer the second time. */
 #include <assert.h>
 #include <stddef.h>
@@ -64,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     request.platform = next(&rest);
     request.model = next(&rest);
     request.requested_with = next(&rest);
+    request.query = next(&rest);
     classify(classifier, &request, &scratch, &click);
     check(&click);
     classify(classifier, &request, &again_scratch, &again);

@@ -198,6 +198,8 @@ static void test_refusals(void **state)
                    "/0/then/destination", "{handel}");
     assert_refused("[{\"if\":{},\"then\":{\"destination\":\"https://{handle}.example/\"}}]",
                    "/0/then/destination", "host");
+    assert_refused("[{\"if\":{},\"then\":{\"destination\":\"https://x-{Country}.example/\"}}]",
+                   "/0/then/destination", "host");
     assert_refused(
         "[{\"if\":{},\"then\":{\"split\":[{\"weight\":60,\"destination\":\"https://a.b\"},"
         "{\"weight\":30,\"destination\":\"https://a.b\"}]}}]",
