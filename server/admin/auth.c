@@ -67,21 +67,37 @@ void auth_free(struct auth *auth)
     free(auth);
 }
 
-void auth_make_key(char key[AUTH_KEY_LENGTH + 1], unsigned char hash[AUTH_HASH_BYTES])
+void auth_make_prefix(char prefix[AUTH_PREFIX_LENGTH + 1])
 {
     static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789"; /* no look-alikes */
-    unsigned char secret[32];
-    char *at = stpcpy(key, KEY_START);
 
     static_assert(sizeof letters == 33, "five bits a letter");
     for (int i = 0; i < AUTH_PREFIX_LENGTH; i++)
-        *at++ = letters[randombytes_uniform(32)];
+        prefix[i] = letters[randombytes_uniform(32)];
+    prefix[AUTH_PREFIX_LENGTH] = '\0';
+}
+
+void auth_build_key(const char prefix[AUTH_PREFIX_LENGTH + 1], const unsigned char secret[32],
+                    char key[AUTH_KEY_LENGTH + 1], unsigned char hash[AUTH_HASH_BYTES])
+{
+    char *at = stpcpy(stpcpy(key, KEY_START), prefix);
+
+    assert(at == key + strlen(KEY_START) + AUTH_PREFIX_LENGTH);
     *at++ = '_';
-    randombytes_buf(secret, sizeof secret);
-    sodium_bin2base64(at, 44, secret, sizeof secret, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    sodium_memzero(secret, sizeof secret);
+    sodium_bin2base64(at, 44, secret, 32, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     assert(strlen(key) == AUTH_KEY_LENGTH);
     crypto_hash_sha256(hash, (const unsigned char *)key, AUTH_KEY_LENGTH);
+}
+
+void auth_make_key(char key[AUTH_KEY_LENGTH + 1], unsigned char hash[AUTH_HASH_BYTES])
+{
+    char prefix[AUTH_PREFIX_LENGTH + 1];
+    unsigned char secret[32];
+
+    auth_make_prefix(prefix);
+    randombytes_buf(secret, sizeof secret);
+    auth_build_key(prefix, secret, key, hash);
+    sodium_memzero(secret, sizeof secret);
 }
 
 bool auth_hash_key(const char *key, size_t length, unsigned char hash[AUTH_HASH_BYTES])

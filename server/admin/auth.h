@@ -26,6 +26,11 @@ void auth_free(struct auth *auth);
 /* Makes a new key, NUL-terminated, and the hash to store. */
 void auth_make_key(char key[AUTH_KEY_LENGTH + 1], unsigned char hash[AUTH_HASH_BYTES]);
 
+/* The visible part of a new key, NUL-terminated; and a key of that part and 32 secret bytes. */
+void auth_make_prefix(char prefix[AUTH_PREFIX_LENGTH + 1]);
+void auth_build_key(const char prefix[AUTH_PREFIX_LENGTH + 1], const unsigned char secret[32],
+                    char key[AUTH_KEY_LENGTH + 1], unsigned char hash[AUTH_HASH_BYTES]);
+
 /* The hash of a key; false if it cannot be one. */
 bool auth_hash_key(const char *key, size_t length, unsigned char hash[AUTH_HASH_BYTES]);
 

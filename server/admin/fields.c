@@ -258,7 +258,8 @@ static void read_member(const struct resource *resource, struct request *request
     pointer_of(name, pointer, sizeof pointer);
     if (i == resource->count)
         request_bad_field(request, pointer, "there is no such field");
-    else if (!(resource->fields[i].flags & FIELD_WRITABLE))
+    else if (!(resource->fields[i].flags & FIELD_WRITABLE) ||
+             (resource->fields[i].flags & FIELD_INTERNAL))
         request_bad_field(request, pointer, "is set by the server");
     else if (!(resource->fields[i].flags & use))
         request_bad_field(request, pointer, "cannot be changed");
@@ -371,6 +372,8 @@ json_t *resource_show(const struct resource *resource, const struct admin *admin
         int column = first + (int)i;
         json_t *value;
 
+        if (field->flags & FIELD_HIDDEN)
+            continue;
         if (field->show)
             value = field->show(admin, rows, row, column);
         else if (PQgetisnull(rows, row, column))

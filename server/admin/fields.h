@@ -19,10 +19,10 @@
 #define FILTERS_MAX 8
 
 enum field_type {
+    FIELD_TEXT, /* one line: no control characters, unless FIELD_LINES */
     FIELD_INTEGER,
     FIELD_NUMBER, /* a decimal number; never money */
     FIELD_BOOL,
-    FIELD_TEXT,      /* one line: no control characters, unless FIELD_LINES */
     FIELD_TIME,      /* RFC 3339 */
     FIELD_DATE,      /* YYYY-MM-DD */
     FIELD_JSON,      /* an object or array; its text is the value */
@@ -32,14 +32,17 @@ enum field_type {
 };
 
 enum field_flag {
-    FIELD_CREATE = 1u << 0,   /* may be given when the resource is made */
-    FIELD_UPDATE = 1u << 1,   /* may be changed later */
-    FIELD_REQUIRED = 1u << 2, /* must be given when the resource is made */
-    FIELD_NULLABLE = 1u << 3, /* null is a value */
-    FIELD_LOOKUP = 1u << 4,   /* `value` finds a row: a given value must find one … */
-    FIELD_FOUND = 1u << 5,    /* … and so must an absent one (a default) */
-    FIELD_FILTER = 1u << 6,   /* lists may be narrowed by it */
-    FIELD_LINES = 1u << 7,    /* of a text: line breaks and tabs are allowed */
+    FIELD_CREATE = 1u << 0,    /* may be given when the resource is made */
+    FIELD_UPDATE = 1u << 1,    /* may be changed later */
+    FIELD_REQUIRED = 1u << 2,  /* must be given when the resource is made */
+    FIELD_NULLABLE = 1u << 3,  /* null is a value */
+    FIELD_LOOKUP = 1u << 4,    /* `value` finds a row: a given value must find one … */
+    FIELD_FOUND = 1u << 5,     /* … and so must an absent one (a default) */
+    FIELD_FILTER = 1u << 6,    /* lists may be narrowed by it */
+    FIELD_LINES = 1u << 7,     /* of a text: line breaks and tabs are allowed */
+    FIELD_INTERNAL = 1u << 8,  /* set by the resource's own code, never from a body */
+    FIELD_HIDDEN = 1u << 9,    /* never shown */
+    FIELD_VOLATILE = 1u << 10, /* changes by itself: no part of ETag or audit log */
     FIELD_WRITABLE = FIELD_CREATE | FIELD_UPDATE,
 };
 
@@ -83,11 +86,12 @@ struct filter {
     const char *parameter;
     const char *sql;
     const char *what;
+    enum field_type type; /* what may be asked for */
 };
 
-/* What a unique constraint means for whoever breaks it. */
+/* What a constraint means for whoever breaks it: 409 for a unique one, else 422. */
 struct unique {
-    const char *constraint; /* or an SQLSTATE that a trigger raises */
+    const char *constraint; /* or an SQLSTATE; 55000 is a 409, too */
     const char *pointer;    /* "/slug" */
     const char *kind;       /* of the problem: "slug-taken" */
     const char *detail;
@@ -111,6 +115,7 @@ struct resource {
     size_t count;
     const char *status;   /* the field that can be "archived"; NULL: it cannot be archived */
     const char *external; /* the field by which one is found instead of made anew, or NULL */
+    const char *tenant;   /* column that must be the key's workspace; NULL: workspace_id */
     bool replicated;      /* has column `changed`: sync copies it */
     struct filter filters[FILTERS_MAX];
     struct unique uniques[UNIQUES_MAX]; /* the first is what an insert that does nothing met */

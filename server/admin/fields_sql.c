@@ -174,9 +174,15 @@ static void put_shown(FILE *out, const struct resource *resource, enum showing s
 /* What changes whenever anything that is shown does. */
 static void put_etag(FILE *out, const struct resource *resource, const char *from)
 {
+    const char *comma = "";
+
     fputs("md5(row(", out);
-    for (size_t i = 0; i < resource->count; i++)
-        fprintf(out, "%s%s.\"%s\"", i ? ", " : "", from, resource->fields[i].name);
+    for (size_t i = 0; i < resource->count; i++) {
+        if (resource->fields[i].flags & FIELD_VOLATILE)
+            continue;
+        fprintf(out, "%s%s.\"%s\"", comma, from, resource->fields[i].name);
+        comma = ", ";
+    }
     fputs(")::text)", out);
 }
 
@@ -190,7 +196,7 @@ static void put_object(FILE *out, const struct resource *resource, const char *f
         const struct field *field = &resource->fields[i];
         const char *cast = "";
 
-        if (field->show && !field->column)
+        if ((field->show && !field->column) || (field->flags & (FIELD_HIDDEN | FIELD_VOLATILE)))
             continue;
         switch (field->type) {
         case FIELD_INTEGER:
@@ -234,6 +240,12 @@ static void put_children(FILE *out, const struct resource *resource, bool mask)
 
 /* --- insert --- */
 
+/* The column that must be the key's workspace. A workspace itself has none: it is one. */
+static const char *tenant_of(const struct resource *resource)
+{
+    return resource->tenant ? resource->tenant : "workspace_id";
+}
+
 static const char *changed_of(const struct resource *resource)
 {
     return resource->replicated ? "t.changed::text as changed" : "null::text as changed";
@@ -241,15 +253,23 @@ static const char *changed_of(const struct resource *resource)
 
 static void put_written(FILE *out, const struct resource *resource, int way)
 {
-    fprintf(out, ", w as (insert into %s as t (workspace_id", resource->table);
+    const char *comma = resource->tenant ? "" : ", ";
+
+    fprintf(out, ", w as (insert into %s as t (%s", resource->table,
+            resource->tenant ? "" : "workspace_id");
     for (size_t i = 0; i < resource->count; i++) {
-        if (field_parameters(&resource->fields[i]) > 0 && resource->fields[i].column)
-            fprintf(out, ", %s", resource->fields[i].column);
+        if (!(resource->fields[i].flags & FIELD_CREATE) || !resource->fields[i].column)
+            continue;
+        fprintf(out, "%s%s", comma, resource->fields[i].column);
+        comma = ", ";
     }
-    fputs(") select $1::bigint", out);
+    comma = resource->tenant ? "" : ", ";
+    fprintf(out, ") select %s", resource->tenant ? "" : "$1::bigint");
     for (size_t i = 0; i < resource->count; i++) {
-        if (field_parameters(&resource->fields[i]) > 0 && resource->fields[i].column)
-            fprintf(out, ", v.v_%zu", i);
+        if (!(resource->fields[i].flags & FIELD_CREATE) || !resource->fields[i].column)
+            continue;
+        fprintf(out, "%sv.v_%zu", comma, i);
+        comma = ", ";
     }
     fputs(" from v, o where ", out);
     put_all_found(out, resource);
@@ -372,14 +392,14 @@ static void put_update(FILE *out, const struct resource *resource, int way)
     fputs(", b as (select ", out);
     put_shown(out, resource, SHOW_STORED);
     fprintf(out,
-            " from %s as t where t.workspace_id = $1::bigint and t.id = $2::bigint"
+            " from %s as t where t.%s = $1::bigint and t.id = $2::bigint"
             " for no key update), f as (select $5::text[] is null or ",
-            resource->table);
+            resource->table, tenant_of(resource));
     put_etag(out, resource, "b");
     fprintf(out, " = any ($5::text[]) as fits from b), w as (update %s as t set ", resource->table);
     put_assignments(out, resource);
-    fputs(" from v, o, f where t.workspace_id = $1::bigint and t.id = $2::bigint and f.fits and ",
-          out);
+    fprintf(out, " from v, o, f where t.%s = $1::bigint and t.id = $2::bigint and f.fits and ",
+            tenant_of(resource));
     put_all_found(out, resource);
     fprintf(out, " returning %s, ", changed_of(resource));
     put_shown(out, resource, SHOW_UPDATED);
@@ -409,8 +429,8 @@ static void put_get(FILE *out, const struct resource *resource, int way)
     put_etag(out, resource, "x");
     fputs(" as etag, x.* from (select ", out);
     put_shown(out, resource, SHOW_STORED);
-    fprintf(out, " from %s as t where t.workspace_id = $1::bigint and t.id = $2::bigint) as x",
-            resource->table);
+    fprintf(out, " from %s as t where t.%s = $1::bigint and t.id = $2::bigint) as x",
+            resource->table, tenant_of(resource));
 }
 
 static void put_columns(FILE *out, const struct resource *resource, int way)

@@ -168,15 +168,20 @@ static const struct filter *find_filter(const struct resource *resource, const c
 void list_put_where(FILE *out, struct request *request, const struct resource *resource,
                     const char *others, const char **parameters, int *count)
 {
-    fputs("t.workspace_id = $1::bigint", out);
+    /* A workspace has no other column; who may see all of them passes null. */
+    if (resource->tenant)
+        fprintf(out, "($1::bigint is null or t.%s = $1::bigint)", resource->tenant);
+    else
+        fputs("t.workspace_id = $1::bigint", out);
     for (size_t i = 0; i < request->query.count; i++) {
         const char *name = request->query.names[i], *value = request->query.values[i];
         const struct filter *filter = find_filter(resource, name);
         size_t field = resource_field(resource, name);
 
         if (filter) {
-            fputs(" and ", out);
-            put_filter(out, filter->sql, value, false, parameters, count);
+            put_field(out, request,
+                      &(struct field){.name = name, .type = filter->type, .filter = filter->sql},
+                      value, parameters, count);
         } else if (resource->status && strcmp(name, resource->status) == 0) {
             continue;
         } else if (field < resource->count && (resource->fields[field].flags & FIELD_FILTER)) {
@@ -262,7 +267,8 @@ void resource_on_list(struct request *request)
     check_parameters(request, list);
     snprintf(list->workspace, sizeof list->workspace, "%" PRId64, request->key.workspace);
     snprintf(list->rows, sizeof list->rows, "%zu", list->limit + 1);
-    list->parameters[list->count++] = list->workspace;
+    list->parameters[list->count++] =
+        list->resource->tenant && request->key.operator? NULL : list->workspace;
     out = open_memstream(&list->sql, &size);
     assert(out);
     put_list(out, request, list);

@@ -98,7 +98,8 @@ static json_t *formatted(const char *format, bool null)
 static json_t *field_schema(const struct field *field, bool given)
 {
     bool null = given ? (field->flags & FIELD_NULLABLE) != 0
-                      : (field->flags & FIELD_NULLABLE) || !(field->flags & FIELD_WRITABLE);
+                      : (field->flags & (FIELD_NULLABLE | FIELD_INTERNAL)) ||
+                            !(field->flags & FIELD_WRITABLE);
 
     switch (field->type) {
     case FIELD_INTEGER: return number_schema(field, "integer", null);
@@ -146,7 +147,8 @@ static json_t *resource_schema(const struct resource *resource, unsigned use)
         const struct field *field = &resource->fields[i];
         json_t *property;
 
-        if (use && !(field->flags & use))
+        if ((use && !(field->flags & use)) || (use && (field->flags & FIELD_INTERNAL)) ||
+            (field->flags & FIELD_HIDDEN))
             continue;
         property = field_schema(field, use != 0);
         if (field->what)
@@ -394,6 +396,8 @@ static json_t *make_operation(const struct route *route)
                           make_parameters(route), "responses", make_responses(route));
     if (route->flags & ROUTE_BODY)
         json_object_set_new(operation, "requestBody", make_body(route));
+    else if (route->example)
+        json_object_set_new(operation, "x-example-query", json_string(route->example));
     if (route->flags & ROUTE_OPEN)
         json_object_set_new(operation, "security", json_array());
     return operation;

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <event2/keyvalq_struct.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,18 @@ static void change_free(void *state)
     values_free(change->values, change->resource->count);
     json_decref(change->answer);
     free(change->etags);
+    if (change->secret)
+        sodium_memzero(change->secret, strlen(change->secret));
+    free(change->secret);
     free(change);
+}
+
+/* The workspace whose things are meant: the key's, but for an operator who names another one. */
+static int64_t workspace_of(const struct request *request)
+{
+    bool other = request->route->resource->tenant && request->key.operator&& request->id;
+
+    return other ? (int64_t)request->id : request->key.workspace;
 }
 
 static struct change *change_new(struct request *request, int status)
@@ -42,7 +54,7 @@ static struct change *change_new(struct request *request, int status)
     request->free_state = change_free;
     change->resource = request->route->resource;
     change->status = status;
-    snprintf(change->workspace, sizeof change->workspace, "%" PRId64, request->key.workspace);
+    snprintf(change->workspace, sizeof change->workspace, "%" PRId64, workspace_of(request));
     snprintf(change->key, sizeof change->key, "%" PRId64, request->key.id);
     snprintf(change->id, sizeof change->id, "%" PRIu64, request->id);
     return change;
@@ -93,10 +105,10 @@ static void refuse(struct request *request, struct change *change)
     request_query(request, &change->resource->lookup, count, parameters, on_looked_up);
 }
 
-static void answer_taken(struct request *request, const struct unique *unique)
+static void answer_broken(struct request *request, const struct unique *unique, int status)
 {
     request_bad_field(request, unique->pointer, "%s", unique->detail);
-    request_bad_answer(request, 409, unique->kind, unique->detail);
+    request_bad_answer(request, status, unique->kind, unique->detail);
 }
 
 static const struct unique *find_unique(const struct resource *resource, const char *constraint)
@@ -111,19 +123,19 @@ static const struct unique *find_unique(const struct resource *resource, const c
 void resource_refused(struct request *request, const struct resource *resource,
                       const struct pool_answer *answer)
 {
+    bool taken = strcmp(answer->sqlstate, "23505") == 0 || strcmp(answer->sqlstate, "55000") == 0;
     const struct unique *unique = find_unique(resource, answer->constraint);
 
-    if (answer->outcome == POOL_REFUSED && strcmp(answer->sqlstate, "23505") == 0 && unique)
-        answer_taken(request, unique);
-    else if (answer->outcome == POOL_REFUSED && find_unique(resource, answer->sqlstate))
-        answer_taken(request, find_unique(resource, answer->sqlstate));
-    else if (answer->outcome == POOL_REFUSED && strcmp(answer->sqlstate, "23505") == 0)
-        request_problem(request, 409, "taken", "the %s breaks the rule %s", resource->name,
-                        answer->constraint);
-    else if (answer->outcome == POOL_REFUSED && strcmp(answer->sqlstate, "23514") == 0)
-        request_problem(request, 422, "invalid", "the %s breaks the rule %s", resource->name,
-                        answer->constraint);
-    else if (answer->outcome == POOL_REFUSED && strncmp(answer->sqlstate, "22", 2) == 0)
+    if (!unique)
+        unique = find_unique(resource, answer->sqlstate);
+    if (answer->outcome != POOL_REFUSED)
+        request_store_problem(request, answer);
+    else if (unique)
+        answer_broken(request, unique, taken ? 409 : 422);
+    else if (strncmp(answer->sqlstate, "23", 2) == 0)
+        request_problem(request, taken ? 409 : 422, "invalid", "the %s breaks the rule %s",
+                        resource->name, answer->constraint);
+    else if (strncmp(answer->sqlstate, "22", 2) == 0)
         request_problem(request, 422, "invalid", "a value cannot be stored (SQLSTATE %s)",
                         answer->sqlstate);
     else
@@ -180,6 +192,8 @@ void change_prepare_answer(struct request *request, struct change *change, const
         request_header(request, "Location", location);
     }
     change->answer = resource_show(change->resource, request->admin, row, 0);
+    if (change->secret)
+        json_object_set_new(change->answer, "key", json_string(change->secret));
 }
 
 void change_send_answer(struct request *request, struct change *change)
@@ -246,7 +260,7 @@ static void on_nothing(struct request *request, struct change *change)
         request_problem(request, 503, "no-free-name", "no free %s was found; try again",
                         resource->uniques[0].pointer + 1);
     else
-        answer_taken(request, &resource->uniques[0]);
+        answer_broken(request, &resource->uniques[0], 409);
 }
 
 static void on_created(const struct pool_answer *answer, void *argument)
@@ -367,15 +381,21 @@ void resource_on_update(struct request *request)
         update(request, change);
 }
 
-void resource_on_archive(struct request *request)
+void resource_set(struct request *request, const char *name, char *text, const char *action)
 {
     struct change *change = change_new(request, 200);
-    size_t status = resource_field(change->resource, change->resource->status);
+    struct value *value = change_value(change, name);
 
-    change->action = "archive";
-    change_set(change, change->resource->status, strdup("archived"));
-    snprintf(change->mask, sizeof change->mask, "%" PRId64, (int64_t)1 << status);
+    change->action = action;
+    value->text = text;
+    value->given = true;
+    snprintf(change->mask, sizeof change->mask, "%" PRId64, (int64_t)1 << (value - change->values));
     update(request, change);
+}
+
+void resource_on_archive(struct request *request)
+{
+    resource_set(request, request->route->resource->status, strdup("archived"), "archive");
 }
 
 /* --- GET --- */
@@ -406,7 +426,7 @@ void resource_on_get(struct request *request)
     char workspace[24], id[24];
     const char *parameters[] = {workspace, id};
 
-    snprintf(workspace, sizeof workspace, "%" PRId64, request->key.workspace);
+    snprintf(workspace, sizeof workspace, "%" PRId64, workspace_of(request));
     snprintf(id, sizeof id, "%" PRIu64, request->id);
     request_query(request, &request->route->resource->get, 2, parameters, on_got);
 }

@@ -16,6 +16,7 @@ struct change {
     char id[24], mask[24], workspace[24], key[24];
     char *etags; /* of If-Match, as text[]; NULL: none was sent */
     const char *action;
+    char *secret; /* shown once, with the answer; owned */
 };
 
 void resource_on_create(struct request *request);
@@ -28,6 +29,9 @@ struct value *change_value(struct change *change, const char *name);
 
 /* Sets a value; takes `text` over. */
 void change_set(struct change *change, const char *name, char *text);
+
+/* PATCH of one field by the service itself: sets it to `text` (taken over; may be NULL). */
+void resource_set(struct request *request, const char *name, char *text, const char *action);
 
 /* Answers with a row that was written. Ends the request. */
 void change_answer(struct request *request, struct change *change, const PGresult *row);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/admin/api_keys.h"
+#include "server/admin/audit.h"
 #include "server/admin/campaigns.h"
 #include "server/admin/codes.h"
 #include "server/admin/domains.h"
@@ -14,7 +16,9 @@
 #include "server/admin/list.h"
 #include "server/admin/openapi.h"
 #include "server/admin/resource.h"
+#include "server/admin/search.h"
 #include "server/admin/stats.h"
+#include "server/admin/workspaces.h"
 
 #define GET    EVHTTP_REQ_GET
 #define POST   EVHTTP_REQ_POST
@@ -61,6 +65,33 @@ static const struct route routes[] = {
     ARCHIVE("/v1/links", "a", "link", SCOPE_WRITE, &links_resource),
     {GET, "/v1/links/{id}/stats", SCOPE_READ, ROUTE_STORE_AWAY, stats_on_link,
      "Clicks of a link, live and stored", NULL, NULL, NULL},
+    {GET, "/v1/search", SCOPE_READ, ROUTE_GUARDED, search_on_get,
+     "Find by handle, name, slug, code or tag", NULL,
+     "q: a piece of it\nlimit: how many at most (20)", "?q=anna"},
+    {POST, "/v1/workspaces", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
+     workspaces_on_create, "Make a workspace", &workspaces_resource, NULL, NULL},
+    {GET, "/v1/workspaces", SCOPE_READ, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
+     "List workspaces: your own; all with a key of the service's own", &workspaces_resource, NULL,
+     NULL},
+    {GET, "/v1/workspaces/{id}", SCOPE_READ, ROUTE_GUARDED, resource_on_get, "Read a workspace",
+     &workspaces_resource, NULL, NULL},
+    {PATCH, "/v1/workspaces/{id}", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED, resource_on_update,
+     "Change a workspace", &workspaces_resource, NULL, NULL},
+    {POST, "/v1/api-keys", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
+     resource_on_create, "Make an API key; it is shown this once", &api_keys_resource, NULL, NULL},
+    {GET, "/v1/api-keys", SCOPE_ADMIN, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
+     "List API keys", &api_keys_resource, NULL, NULL},
+    {GET, "/v1/api-keys/{id}", SCOPE_ADMIN, ROUTE_GUARDED, resource_on_get, "Read about an API key",
+     &api_keys_resource, NULL, NULL},
+    {PATCH, "/v1/api-keys/{id}", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED, resource_on_update,
+     "Change an API key's name, limit or end", &api_keys_resource, NULL, NULL},
+    {POST, "/v1/api-keys/{id}/rotate", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
+     api_keys_on_rotate, "Replace an API key; the old one ends at once, or after overlap_s",
+     &api_keys_resource, NULL, "{\"overlap_s\": 3600}"},
+    {DELETE, "/v1/api-keys/{id}", SCOPE_ADMIN, ROUTE_GUARDED, api_keys_on_revoke,
+     "Revoke an API key, at once", &api_keys_resource, NULL, NULL},
+    {GET, "/v1/audit-log", SCOPE_ADMIN, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
+     "Who changed what", &audit_resource, NULL, NULL},
 };
 /* clang-format on */
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
@@ -77,7 +108,7 @@ bool routes_prepare(struct error *error)
         if (routes[i].resource && !resource_prepare(routes[i].resource, error))
             return false;
     }
-    return true;
+    return api_keys_prepare(error);
 }
 
 static const char *method_name(enum evhttp_cmd_type method)

@@ -24,7 +24,7 @@ struct route {
     const char *summary;
     struct resource *resource; /* what it makes, reads, changes or lists; NULL: its own thing */
     const char *parameters;    /* of its own: "name: what it is\n…"; NULL: none */
-    const char *example;       /* body; NULL: the resource's, if it takes one */
+    const char *example;       /* body (NULL: the resource's), or query ("?q=x") */
 };
 
 enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };

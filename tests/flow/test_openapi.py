@@ -137,6 +137,8 @@ def test_who_may(stack, document):
         items = listed.json().get("items") if listed.status == 200 and "json" in listed.headers[
             "Content-Type"] else None
         made.ids[path] = items[0]["id"] if items and "id" in items[0] else 1
+    made.ids["/v1/workspaces"] = stack.postgres.value(
+        "select id from kudos.workspaces where name = 'default'")
     bad = {name: make_key(stack) for name in ("expired", "revoked")}
     for key in bad.values():  # remembered as good
         assert stack.kudos.admin("GET", "/v1/links", key=key).status == 200
