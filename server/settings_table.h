@@ -104,6 +104,8 @@ SETTING(TEXT, datacenter_asns, 0, 1023, "", "builtin", RELOAD_LIVE,
 /* Admin plane */
 SETTING(INTEGER, admin_body_bytes_max, 1024, 33554432, "bytes", 1048576, RELOAD_RESTART,
         "Longest request body on the admin plane (413).")
+SETTING(INTEGER, admin_bulk_bytes_max, 1024, 134217728, "bytes", 33554432, RELOAD_RESTART,
+        "Longest request body of a call on the admin plane that makes many things (413).")
 SETTING(INTEGER, admin_connections, 1, 64, "connections", 16, RELOAD_RESTART,
         "Connections that admin keeps to PostgreSQL. Commits that wait for the disk side by side share the wait.")
 SETTING(TEXT, admin_hosts, 0, 1023, "", "", RELOAD_LIVE,

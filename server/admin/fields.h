@@ -154,6 +154,9 @@ int resource_bind(const struct resource *resource, const struct value *values,
 /* Number of parameters of a field: none if it is never written, two for a reference. */
 int field_parameters(const struct field *field);
 
+/* SQL of a field's value, with @ and #. */
+const char *field_value(const struct field *field);
+
 /* True if `text` is one of the field's choices. */
 bool field_is_choice(const struct field *field, const char *text, struct error *error);
 

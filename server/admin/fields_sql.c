@@ -41,7 +41,7 @@
  * the statement itself cannot see yet. */
 enum showing { SHOW_STORED, SHOW_INSERTED, SHOW_UPDATED };
 
-static const char *value_of(const struct field *field)
+const char *field_value(const struct field *field)
 {
     if (field->value)
         return field->value;
@@ -103,7 +103,7 @@ static void put_values(FILE *out, const struct resource *resource, int parameter
         if (field_parameters(field) == 0)
             continue;
         fprintf(out, "%s%s(", comma, defaulted ? "coalesce(" : "");
-        put_sql(out, value_of(field), parameter);
+        put_sql(out, field_value(field), parameter);
         fprintf(out, ")%s%s%s as v_%zu", defaulted ? ", " : "", defaulted ? field->missing : "",
                 defaulted ? ")" : "", i);
         parameter += field_parameters(field);

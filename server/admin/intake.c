@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "server/admin/input.h"
+#include "server/admin/routes.h"
 #include "server/admin/server.h"
 #include "server/metrics.h"
 
@@ -268,28 +269,27 @@ static bool check_shape(struct request *request)
     return false;
 }
 
-bool intake_body(struct request *request)
+bool intake_size(struct request *request)
 {
-    struct evkeyvalq *headers = evhttp_request_get_input_headers(request->http);
+    const struct settings *settings = request->admin->settings;
+    size_t length = evbuffer_get_length(evhttp_request_get_input_buffer(request->http));
+    int64_t longest = request->route->flags & ROUTE_ROWS ? settings->admin_bulk_bytes_max
+                                                         : settings->admin_body_bytes_max;
+
+    if ((int64_t)length <= longest)
+        return true;
+    request_problem(request, 413, "too-large", "the body is longer than %lld bytes",
+                    (long long)longest);
+    return false;
+}
+
+bool intake_json(struct request *request)
+{
     struct evbuffer *buffer = evhttp_request_get_input_buffer(request->http);
     size_t length = evbuffer_get_length(buffer);
-    const char *text;
+    const char *text = (const char *)evbuffer_pullup(buffer, -1);
     json_error_t error;
 
-    if ((int64_t)length > request->admin->settings->admin_body_bytes_max) {
-        request_problem(request, 413, "too-large", "the body is longer than %lld bytes",
-                        (long long)request->admin->settings->admin_body_bytes_max);
-        return false;
-    }
-    if (!intake_is_type(evhttp_find_header(headers, "Content-Type"), "application/json")) {
-        request_problem(request, 415, "not-json", "Content-Type must be application/json");
-        return false;
-    }
-    if (length == 0) {
-        request_problem(request, 400, "empty", "the body is empty");
-        return false;
-    }
-    text = (const char *)evbuffer_pullup(buffer, -1);
     if (!text || memchr(text, '\0', length)) { /* libjansson takes a NUL for the end */
         request_problem(request, 400, "invalid-json", "the body is not JSON: a NUL byte");
         return false;
@@ -301,4 +301,35 @@ bool intake_body(struct request *request)
         return false;
     }
     return check_shape(request);
+}
+
+bool intake_body(struct request *request)
+{
+    struct evkeyvalq *headers = evhttp_request_get_input_headers(request->http);
+    size_t length = evbuffer_get_length(evhttp_request_get_input_buffer(request->http));
+
+    if (!intake_is_type(evhttp_find_header(headers, "Content-Type"), "application/json")) {
+        request_problem(request, 415, "not-json", "Content-Type must be application/json");
+        return false;
+    }
+    if (length == 0) {
+        request_problem(request, 400, "empty", "the body is empty");
+        return false;
+    }
+    return intake_json(request);
+}
+
+bool intake_rows(struct request *request, enum rows_format *format)
+{
+    struct evkeyvalq *headers = evhttp_request_get_input_headers(request->http);
+    size_t length = evbuffer_get_length(evhttp_request_get_input_buffer(request->http));
+
+    if (!rows_format_of(evhttp_find_header(headers, "Content-Type"), format))
+        request_problem(request, 415, "not-rows",
+                        "Content-Type must be application/json, application/x-ndjson or text/csv");
+    else if (length == 0)
+        request_problem(request, 400, "empty", "the body is empty");
+    else
+        return true;
+    return false;
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "server/admin/request.h"
+#include "server/admin/rows.h"
 #include "shared/error.h"
 
 #define JSON_DEPTH_MAX 32
@@ -27,7 +28,10 @@ bool intake_origin(struct request *request);
 /* Parses the query. False after answering 400. */
 bool intake_query(struct request *request);
 
-/* Parses the body into request->body. False after answering: 415 (not JSON), 413 (too long), 400
+/* False after answering 413 for a body that is longer than its route takes. */
+bool intake_size(struct request *request);
+
+/* Parses the body into request->body. False after answering: 415 (not JSON), 400
  * (empty, malformed, no object, nested too deep), 422 (a name twice, \u0000). */
 bool intake_body(struct request *request);
 
@@ -36,3 +40,10 @@ bool intake_is_type(const char *type, const char *wanted);
 
 /* False if a value is nested deeper than JSON_DEPTH_MAX or holds \u0000. */
 bool intake_shape(const json_t *value, struct error *error) MUST_CHECK;
+
+/* The same for a body whose type and size have been checked. */
+bool intake_json(struct request *request);
+
+/* Checks a body of many rows (rows.h). False after answering: 415 (none of their types), 400
+ * (empty). */
+bool intake_rows(struct request *request, enum rows_format *format) MUST_CHECK;

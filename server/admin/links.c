@@ -30,8 +30,6 @@ static bool check_slug(struct value *value, struct error *error)
 
 /* --- what is computed --- */
 
-#define SHORT_URL_MAX (SETTING_TEXT_MAX + LINK_HOST_MAX + 3 * LINK_SLUG_MAX + 8)
-
 /* Writes a slug as it stands in a URL; `out` has room for three bytes for each of its bytes. */
 static void put_slug(const char *slug, char *out)
 {
@@ -52,20 +50,27 @@ static void put_slug(const char *slug, char *out)
 }
 
 /* The default domain is reached by base_url; others by their host, with base_url's scheme. */
-static json_t *show_short_url(const struct admin *admin, const PGresult *rows, int row, int column)
+void links_short_url(const struct admin *admin, const char *host, const char *slug,
+                     char url[LINKS_URL_MAX])
 {
-    const char *base = admin->settings->base_url, *host = PQgetvalue(rows, row, column);
-    const char *slug = PQgetvalue(rows, row, column - 1);
-    char url[SHORT_URL_MAX];
+    const char *base = admin->settings->base_url;
     int used;
 
-    assert(strcmp(PQfname(rows, column - 1), "slug") == 0 && strlen(slug) <= LINK_SLUG_MAX);
+    assert(strlen(slug) <= LINK_SLUG_MAX);
     if (*host)
-        used = snprintf(url, sizeof url, "%.*s://%s/", (int)strcspn(base, ":"), base, host);
+        used = snprintf(url, LINKS_URL_MAX, "%.*s://%s/", (int)strcspn(base, ":"), base, host);
     else
-        used = snprintf(url, sizeof url, "%s/", base);
-    assert(used > 0 && (size_t)used + 3 * LINK_SLUG_MAX < sizeof url);
+        used = snprintf(url, LINKS_URL_MAX, "%s/", base);
+    assert(used > 0 && (size_t)used + 3 * LINK_SLUG_MAX < LINKS_URL_MAX);
     put_slug(slug, url + used);
+}
+
+static json_t *show_short_url(const struct admin *admin, const PGresult *rows, int row, int column)
+{
+    char url[LINKS_URL_MAX];
+
+    assert(strcmp(PQfname(rows, column - 1), "slug") == 0);
+    links_short_url(admin, PQgetvalue(rows, row, column), PQgetvalue(rows, row, column - 1), url);
     return json_string(url);
 }
 

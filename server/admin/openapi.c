@@ -330,6 +330,19 @@ static json_t *make_body(const struct route *route)
     return json_pack("{s:b, s:{s:o}}", "required", 1, "content", "application/json", content);
 }
 
+/* Many rows, in any of their formats; what the example of JSON is made of says its shape. */
+static json_t *make_rows(const struct route *route)
+{
+    json_t *example = json_loads(route->example, 0, NULL);
+    const char *type = json_is_array(example) ? "array" : "object";
+
+    assert(example);
+    return json_pack("{s:b, s:{s:{s:o, s:o}, s:{s:o}, s:{s:o}}}", "required", 1, "content",
+                     "application/json", "schema", typed(type, false), "example", example,
+                     "application/x-ndjson", "schema", typed("string", false), "text/csv", "schema",
+                     typed("string", false));
+}
+
 static json_t *answer_schema(const struct route *route)
 {
     char name[NAME_MAX_BYTES];
@@ -344,11 +357,31 @@ static json_t *answer_schema(const struct route *route)
                      reference(name), "next_cursor", typed("string", true));
 }
 
+/* What a path that ends like a file's name answers; NULL: JSON. */
+static const char *answer_type(const char *path)
+{
+    static const struct {
+        const char *end, *type;
+    } known[] = {{".csv", "text/csv"},
+                 {".ndjson", "application/x-ndjson"},
+                 {".svg", "image/svg+xml"},
+                 {".png", "image/png"}};
+    const char *end = strrchr(path, '.');
+
+    for (size_t i = 0; end && i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].end, end) == 0)
+            return known[i].type;
+    }
+    return NULL;
+}
+
 static json_t *make_responses(const struct route *route)
 {
+    const char *type = answer_type(route->path);
     json_t *responses = json_object();
     json_t *good = json_pack("{s:s, s:{s:{s:o}}}", "description", route->summary, "content",
-                             "application/json", "schema", answer_schema(route));
+                             type ? type : "application/json", "schema",
+                             type ? typed("string", false) : answer_schema(route));
 
     if ((route->flags & ROUTE_CREATED) && route->resource && route->resource->external)
         json_object_set(responses, "200", good); /* it was there already */
@@ -396,8 +429,12 @@ static json_t *make_operation(const struct route *route)
                           make_parameters(route), "responses", make_responses(route));
     if (route->flags & ROUTE_BODY)
         json_object_set_new(operation, "requestBody", make_body(route));
-    else if (route->example)
+    if (route->flags & ROUTE_ROWS) {
+        json_object_set_new(operation, "requestBody", make_rows(route));
+        json_object_set_new(operation, "x-streams", json_true());
+    } else if (!(route->flags & ROUTE_BODY) && route->example) {
         json_object_set_new(operation, "x-example-query", json_string(route->example));
+    }
     if (route->flags & ROUTE_OPEN)
         json_object_set_new(operation, "security", json_array());
     return operation;

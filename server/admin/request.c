@@ -42,7 +42,7 @@ static const struct reason {
     {503, "Service Unavailable"},
 };
 
-static const char *reason_of(int status)
+const char *request_reason(int status)
 {
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
         if (reasons[i].status == status)
@@ -100,23 +100,33 @@ static void put_body(struct request *request, json_t *body)
     free(text);
 }
 
-static void send_answer(struct request *request, int status, const char *type, json_t *body)
+void request_common_headers(struct request *request)
 {
-    assert(status >= 200 && status <= 599);
     request_header(request, "Cache-Control", "no-store");
     request_header(request, "X-Content-Type-Options", "nosniff");
     if (request->admin->stopping)
         request_header(request, "Connection", "close");
+}
+
+void request_end(struct request *request, int status)
+{
+    request->admin->answered_us = clock_mono_us();
+    metrics->admin_requests_total[metrics_status_index(status)]++;
+    histogram_add(&metrics->admin_request_seconds, request->admin->answered_us - request->begun_us);
+    request_free(request);
+}
+
+static void send_answer(struct request *request, int status, const char *type, json_t *body)
+{
+    assert(status >= 200 && status <= 599);
+    request_common_headers(request);
     if (body) {
         request_header(request, "Content-Type", type);
         put_body(request, body);
         json_decref(body);
     }
-    request->admin->answered_us = clock_mono_us();
-    metrics->admin_requests_total[metrics_status_index(status)]++;
-    histogram_add(&metrics->admin_request_seconds, request->admin->answered_us - request->begun_us);
-    evhttp_send_reply(request->http, status, reason_of(status), NULL);
-    request_free(request);
+    evhttp_send_reply(request->http, status, request_reason(status), NULL);
+    request_end(request, status);
 }
 
 void request_answer(struct request *request, int status, json_t *body)
@@ -136,7 +146,7 @@ static void send_problem(struct request *request, int status, const char *kind, 
 {
     json_t *problem =
         json_pack("{s:o, s:s, s:i, s:o}", "type", json_sprintf("urn:kudos:problem:%s", kind),
-                  "title", reason_of(status), "status", status, "detail", safe_string(detail));
+                  "title", request_reason(status), "status", status, "detail", safe_string(detail));
 
     if (request->errors)
         json_object_set(problem, "errors", request->errors);
@@ -175,6 +185,15 @@ void request_bad_field(struct request *request, const char *pointer, const char 
     va_start(arguments, format);
     note(request, "pointer", pointer, format, arguments);
     va_end(arguments);
+}
+
+void request_take_errors(struct request *request, json_t *errors)
+{
+    if (request->errors && errors)
+        json_array_extend(request->errors, errors);
+    else if (errors)
+        request->errors = json_incref(errors);
+    json_decref(errors);
 }
 
 void request_bad_parameter(struct request *request, const char *name, const char *format, ...)

@@ -2,7 +2,7 @@
 /* One request on the admin plane, from evhttp's hand-over to its answer.
  *
  * Life: request_new() when evhttp has the whole request; exactly one of request_answer(),
- * request_problem(), request_invalid_answer() ends it and frees it, at once or after answers of the
+ * request_problem(), request_bad_answer(), stream_end() ends it and frees it, at once or after answers of the
  * stores. evhttp does not read from a connection while its request waits, so the visitor's leaving
  * cannot pull the request away; an answer nobody waits for is dropped by evhttp.
  *
@@ -58,6 +58,12 @@ struct request *request_new(struct admin *admin, struct evhttp_request *http);
 /* Adds a header to the answer. */
 void request_header(struct request *request, const char *name, const char *value);
 
+/* For answers that are not JSON (stream.c): the headers that every answer has, the words for a
+ * status, and the end of a request whose answer was handed to evhttp: counts and frees it. */
+void request_common_headers(struct request *request);
+const char *request_reason(int status);
+void request_end(struct request *request, int status);
+
 /* Answers `status` with `body` (stolen; NULL: no body). Ends the request. */
 void request_answer(struct request *request, int status, json_t *body);
 
@@ -68,6 +74,9 @@ void request_problem(struct request *request, int status, const char *kind, cons
 /* Notes that a member of the body is bad; `pointer` is a JSON pointer such as "/destination". */
 void request_bad_field(struct request *request, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Notes an array of {"pointer", "detail"} (taken over; NULL: nothing). */
+void request_take_errors(struct request *request, json_t *errors);
 
 /* Notes that a query parameter is bad. */
 void request_bad_parameter(struct request *request, const char *name, const char *format, ...)

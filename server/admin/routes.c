@@ -7,6 +7,7 @@
 
 #include "server/admin/api_keys.h"
 #include "server/admin/audit.h"
+#include "server/admin/bulk.h"
 #include "server/admin/campaigns.h"
 #include "server/admin/codes.h"
 #include "server/admin/domains.h"
@@ -16,6 +17,7 @@
 #include "server/admin/list.h"
 #include "server/admin/openapi.h"
 #include "server/admin/resource.h"
+#include "server/admin/roster.h"
 #include "server/admin/search.h"
 #include "server/admin/stats.h"
 #include "server/admin/workspaces.h"
@@ -50,6 +52,8 @@
             "Archive " a " " one "; what it brought stays", thing, NULL, NULL \
     }
 
+#define DRY_RUN "dry_run: true: answer what would be done, and do nothing"
+
 /* clang-format off */
 static const struct route routes[] = {
     {GET, "/v1/openapi.json", SCOPE_NONE, ROUTE_OPEN, openapi_on_get,
@@ -65,6 +69,16 @@ static const struct route routes[] = {
     ARCHIVE("/v1/links", "a", "link", SCOPE_WRITE, &links_resource),
     {GET, "/v1/links/{id}/stats", SCOPE_READ, ROUTE_STORE_AWAY, stats_on_link,
      "Clicks of a link, live and stored", NULL, NULL, NULL},
+    {POST, "/v1/links/bulk/create", SCOPE_WRITE, ROUTE_ROWS, bulk_on_create, "Make many links",
+     NULL, DRY_RUN, "[{\"destination\": \"https://example.com/\"}]"},
+    {POST, "/v1/links/bulk/update", SCOPE_WRITE, ROUTE_ROWS, bulk_on_update, "Change many links",
+     NULL, DRY_RUN, "[{\"slug\": \"spring-anna\", \"title\": \"Anna\"}]"},
+    {POST, "/v1/links/bulk/archive", SCOPE_WRITE, ROUTE_ROWS, bulk_on_archive, "Archive many links",
+     NULL, DRY_RUN, "[{\"id\": 17}]"},
+    {POST, "/v1/campaigns/{id}/roster", SCOPE_WRITE, ROUTE_ROWS, roster_on_post,
+     "Give each of many influencers a link and a code", NULL, DRY_RUN,
+     "{\"influencers\": [{\"handle\": \"anna\", \"name\": \"Anna\"}],"
+     " \"code\": {\"template\": \"{HANDLE}{PERCENT}\", \"percent\": 20}}"},
     {GET, "/v1/search", SCOPE_READ, ROUTE_GUARDED, search_on_get,
      "Find by handle, name, slug, code or tag", NULL,
      "q: a piece of it\nlimit: how many at most (20)", "?q=anna"},

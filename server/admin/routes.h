@@ -13,6 +13,7 @@ enum route_flag {
     ROUTE_LIST = 1u << 3,       /* answers {"items", "next_cursor"} */
     ROUTE_OPEN = 1u << 4,       /* needs no key */
     ROUTE_CREATED = 1u << 5,    /* answers 201 */
+    ROUTE_ROWS = 1u << 6,       /* takes many rows: JSON, NDJSON or CSV; the handler reads them */
 };
 
 struct route {

@@ -10,7 +10,7 @@
  * not, as PostgreSQL has it; nothing is kept here. On ROLE_STOP it accepts no more, answers what is
  * in flight, and returns within stop_timeout_ms.
  *
- * Bounded: requests by POOL_QUEUE_MAX and LIVE_MAX, bodies by admin_body_bytes_max, heads by
+ * Bounded: requests by POOL_QUEUE_MAX and LIVE_MAX, bodies by admin_body_bytes_max and admin_bulk_bytes_max, heads by
  * ADMIN_HEAD_MAX, silent connections by ADMIN_IDLE_S. */
 #include "server/admin/server.h"
 
@@ -26,11 +26,13 @@
 #include <string.h>
 
 #include "server/admin/auth.h"
+#include "server/admin/bulk.h"
 #include "server/admin/health.h"
 #include "server/admin/idempotency.h"
 #include "server/admin/intake.h"
 #include "server/admin/live.h"
 #include "server/admin/pool.h"
+#include "server/admin/roster.h"
 #include "server/admin/routes.h"
 #include "server/admin/totals.h"
 #include "server/links/replica.h"
@@ -79,7 +81,7 @@ static void on_request(struct evhttp_request *http, void *argument)
         return;
     case ROUTE_FOUND: break;
     }
-    if (!intake_query(request))
+    if (!intake_size(request) || !intake_query(request))
         return;
     if (request->route->flags & ROUTE_OPEN)
         on_authorised(request);
@@ -118,13 +120,16 @@ static void on_accept_error(struct evconnlistener *listener, void *evhttps)
 static bool listen_on(struct admin *admin, int fd)
 {
     const struct timeval idle = {.tv_sec = ADMIN_IDLE_S};
+    int64_t longest;
 
     admin->http = evhttp_new(admin->base);
     if (!admin->http)
         return false;
     evhttp_set_max_headers_size(admin->http, ADMIN_HEAD_MAX);
-    evhttp_set_max_body_size(
-        admin->http, (ev_ssize_t)(admin->settings->admin_body_bytes_max + ADMIN_BODY_SLACK));
+    longest = admin->settings->admin_body_bytes_max;
+    if (longest < admin->settings->admin_bulk_bytes_max)
+        longest = admin->settings->admin_bulk_bytes_max;
+    evhttp_set_max_body_size(admin->http, (ev_ssize_t)(longest + ADMIN_BODY_SLACK));
     evhttp_set_timeout_tv(admin->http, &idle);
     evhttp_set_allowed_methods(admin->http, ADMIN_METHODS);
     evhttp_set_flags(admin->http, EVHTTP_SERVER_LINGERING_CLOSE);
@@ -201,7 +206,7 @@ static bool start(struct admin *admin, struct error *error)
 
     if (sodium_init() < 0)
         return error_set(error, "libsodium cannot start");
-    if (!routes_prepare(error))
+    if (!routes_prepare(error) || !bulk_prepare(error) || !roster_prepare(error))
         return false;
     admin->base = event_base_new();
     if (!admin->base)
