@@ -8,22 +8,14 @@
 #include <stdint.h>
 
 #include "shared/error.h"
+#include "shared/money.h"
 
 struct value;
-
-#define MONEY_MINOR_MAX 999999999999999 /* exact also where somebody reads it as a double */
 
 struct money {
     int64_t minor;
     char currency[4];
 };
-
-/* Digits behind the point of a currency; -1 if there is no such currency. */
-int money_digits(const char *currency);
-
-/* "12.5" with two digits to 1250. False for anything else than digits with at most `digits` behind
- * one point, and for more than MONEY_MINOR_MAX. A minus sign is taken. */
-bool money_from_decimal(const char *text, int digits, int64_t *minor);
 
 /* Reads an object as above; `member` gets the name of the member at fault, or "". */
 bool money_parse(const json_t *object, struct money *out, const char **member,

@@ -10,6 +10,7 @@
 #include "server/admin/bulk.h"
 #include "server/admin/campaigns.h"
 #include "server/admin/codes.h"
+#include "server/admin/conversions.h"
 #include "server/admin/domains.h"
 #include "server/admin/influencers.h"
 #include "server/admin/input.h"
@@ -106,6 +107,15 @@ static const struct route routes[] = {
      "Revoke an API key, at once", &api_keys_resource, NULL, NULL},
     {GET, "/v1/audit-log", SCOPE_ADMIN, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
      "Who changed what", &audit_resource, NULL, NULL},
+    {POST, "/v1/conversions", SCOPE_CONVERSIONS, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
+     conversions_on_create, "Report a conversion (members: schema ConversionCreate)", NULL, NULL,
+     CONVERSIONS_EXAMPLE},
+    {GET, "/v1/conversions", SCOPE_READ, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
+     "List conversions", &conversions_resource, NULL, NULL},
+    {GET, "/v1/conversions/{id}", SCOPE_READ, ROUTE_GUARDED, resource_on_get,
+     "Read a conversion", &conversions_resource, NULL, NULL},
+    {GET, "/v1/conversions/{id}/why", SCOPE_READ, ROUTE_GUARDED, conversions_on_why,
+     "Who is credited with a conversion, who is not, and why", NULL, NULL, NULL},
 };
 /* clang-format on */
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])

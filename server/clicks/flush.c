@@ -18,15 +18,18 @@
 #include "shared/log.h"
 #include "shared/retry.h"
 
-#define RETRY_FIRST_MS 100
-#define RETRY_MOST_MS  5000
-#define READ_ONLY      "25006"
-#define STOP_TRIES     3 /* failures in a row, once told to stop, before it leaves */
+#define RETRY_FIRST_MS  100
+#define RETRY_MOST_MS   5000
+#define READ_ONLY       "25006"
+#define SETTLE_EVERY_US (US_PER_SECOND)
+#define SETTLE_MOST     "1000" /* conversions in one transaction */
+#define STOP_TRIES      3      /* failures in a row, once told to stop, before it leaves */
 
 struct loop {
     struct role_context *context;
     struct flusher flusher;
     int64_t days_due_us;
+    int64_t settle_due_us;
     unsigned failures; /* in a row */
     struct error told; /* the last failure that was logged */
 };
@@ -87,6 +90,21 @@ static void keep_days(struct loop *loop)
     loop->days_due_us = clock_mono_us() + FLUSH_DAYS_EVERY_S * US_PER_SECOND / 10;
 }
 
+/* Conversions that were told before their click was flushed are decided again, in a transaction of
+ * their own so that no lock there holds back clicks. Failing at it holds up nothing: they wait. */
+static void settle_conversions(struct loop *loop)
+{
+    struct flusher *flusher = &loop->flusher;
+    struct error error;
+
+    if (clock_mono_us() < loop->settle_due_us)
+        return;
+    loop->settle_due_us = clock_mono_us() + SETTLE_EVERY_US;
+    if (!postgres_execute(flusher->postgres, "select kudos.settle_clicks(" SETTLE_MOST ")", 0, NULL,
+                          &error))
+        log_warn("conversions_not_settled", "error=%s", error.text);
+}
+
 static enum flush_result one_pass(struct loop *loop, struct error *error)
 {
     enum flush_result result = FLUSH_PASS_FAILED;
@@ -98,6 +116,8 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
         result = flush_pass(&loop->flusher, error);
     else
         error_set(error, "connection to PostgreSQL lost");
+    if (result != FLUSH_PASS_FAILED)
+        settle_conversions(loop);
     /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
     if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
         (result == FLUSH_PASS_FAILED && strcmp(postgres_sqlstate(), READ_ONLY) == 0))

@@ -20,14 +20,22 @@ EMBED(schema_004, "server/schema/004_routing.sql");
 EMBED(schema_005, "server/schema/005_resources.sql");
 EMBED(schema_006, "server/schema/006_reclassify.sql");
 EMBED(schema_007, "server/schema/007_bulk.sql");
+EMBED(schema_008, "server/schema/008_conversions.sql");
 
 static const struct migration {
     const char *name;
     const char *sql;
 } MIGRATIONS[] = {
-    {"001_core", schema_001},    {"002_pipeline", schema_002},  {"003_report", schema_003},
-    {"004_routing", schema_004}, {"005_resources", schema_005}, {"006_reclassify", schema_006},
+    /* clang-format off */
+    {"001_core", schema_001},
+    {"002_pipeline", schema_002},
+    {"003_report", schema_003},
+    {"004_routing", schema_004},
+    {"005_resources", schema_005},
+    {"006_reclassify", schema_006},
     {"007_bulk", schema_007},
+    {"008_conversions", schema_008},
+    /* clang-format on */
 };
 
 #define MIGRATION_COUNT (sizeof MIGRATIONS / sizeof MIGRATIONS[0])
