@@ -194,6 +194,16 @@ static bool is_found(struct bulk_row *row, const PGresult *result, int at)
     return found;
 }
 
+/* Its generated slug is taken. */
+static void retry(struct bulk_row *row)
+{
+    row->status = BULK_PENDING;
+    if (row->attempts < ATTEMPTS_MAX)
+        bulk_row_make_slug(row);
+    else
+        bulk_row_refuse(row, "/slug", "no free slug was found; try again");
+}
+
 static void on_inserted(const struct pool_answer *answer, void *argument)
 {
     struct bulk *bulk = argument;
@@ -209,12 +219,10 @@ static void on_inserted(const struct pool_answer *answer, void *argument)
         if (!PQgetisnull(result, at, PQfnumber(result, "id"))) {
             row->status = BULK_CREATED;
             set_link(bulk, row, result, at);
-        } else if (!row->make_slug) {
+        } else if (row->external || !row->make_slug) {
             row->status = BULK_TAKEN;
-        } else if (row->attempts < ATTEMPTS_MAX) {
-            bulk_row_make_slug(row);
         } else {
-            bulk_row_refuse(row, "/slug", "no free slug was found; try again");
+            retry(row);
         }
     }
     batch_go_on(bulk);
@@ -239,8 +247,12 @@ static void on_found(const struct pool_answer *answer, void *argument)
                             "is taken on this domain, by a link that is not as this row says");
     }
     for (size_t i = 0; i < bulk->sent->count; i++) {
-        if (bulk->sent->rows[i].status == BULK_TAKEN)
-            bulk_row_refuse(&bulk->sent->rows[i], "/slug", "is taken on this domain");
+        struct bulk_row *row = &bulk->sent->rows[i];
+
+        if (row->status == BULK_TAKEN && row->make_slug)
+            retry(row);
+        else if (row->status == BULK_TAKEN)
+            bulk_row_refuse(row, "/slug", "is taken on this domain");
     }
     batch_go_on(bulk);
 }

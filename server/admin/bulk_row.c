@@ -58,17 +58,20 @@ static bool take_key(struct bulk_row *row, json_t *json, const char *name, const
     return true;
 }
 
-/* A link that exists is named by its id, or by its slug and, but for the default one, its domain. */
+/* A link that exists is named by its id, its external_id, or its slug and, but for the default one,
+ * domain. */
 static void read_key(struct bulk_row *row, json_t *json)
 {
     bool id = take_key(row, json, "id", "k_id", true);
     bool slug = take_key(row, json, "slug", "k_slug", false);
+    bool external = !id && !slug && take_key(row, json, "external_id", "k_external", false);
     bool domain = take_key(row, json, "domain", "k_host", false);
 
-    if (id && (slug || domain))
+    if ((id || external) && (slug || domain))
         bulk_row_refuse(row, slug ? "/slug" : "/domain", "name the link by its id or by its slug");
-    if (!id && !slug)
-        bulk_row_refuse(row, "", "name the link by its id, or its slug and domain");
+    if (!id && !slug && !external)
+        bulk_row_refuse(row, "",
+                        "name the link by its id, its external_id, or its slug and domain");
 }
 
 /* --- the rest --- */
@@ -108,6 +111,7 @@ void bulk_row_read(struct bulk_row *row, struct request *request, enum bulk_acti
         json_decref(errors);
     }
     set_sql_put(row->sent, links, change.values);
+    row->external = change_value(&change, "external_id")->text != NULL;
     row->make_slug = action == BULK_CREATE && !json_object_get(json, "slug");
     if (row->make_slug)
         bulk_row_make_slug(row);

@@ -15,7 +15,7 @@ enum bulk_action { BULK_CREATE, BULK_UPDATE, BULK_ARCHIVE };
 
 enum bulk_status {
     BULK_PENDING, /* not decided yet */
-    BULK_TAKEN,   /* its slug is: by what? */
+    BULK_TAKEN,   /* its slug or external_id is: by what? */
     BULK_CREATED,
     BULK_EXISTED,
     BULK_UPDATED,
@@ -30,6 +30,7 @@ struct bulk_row {
     json_t *sent;   /* for set_sql.h; owned */
     json_t *errors; /* array of {"pointer", "detail"}, or NULL; owned */
     char *link;     /* of its link: ,"id":…,"slug":…,"short_url":… or NULL; owned */
+    bool external;  /* it has an external_id, by which it may be found */
     bool make_slug; /* the slug is generated */
     unsigned attempts;
 };

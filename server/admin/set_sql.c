@@ -33,6 +33,7 @@ static bool is_written(const struct field *field)
 static void put_rows(FILE *out, const struct resource *links)
 {
     fputs("with r as (select * from json_to_recordset($2::json) as r(i int, m bigint, k_id bigint,"
+          " k_external text,"
           " k_slug text, k_host text",
           out);
     for (size_t i = 0; i < links->count; i++) {
@@ -135,14 +136,15 @@ static size_t number_of(const struct resource *links, const char *name)
 static void put_find(FILE *out, const struct resource *links)
 {
     size_t slug = number_of(links, "slug"), domain = number_of(links, "domain");
+    size_t external = number_of(links, "external_id");
 
     put_rows(out, links);
     fputs("v as materialized (select r.*", out);
     put_values(out, links, true);
-    fputs(" from r) select v.i, t.id, t.slug, " SET_LINK_HOST
-          " as host, t.workspace_id = $1::bigint as own, "
-          "true",
-          out);
+    fprintf(out,
+            " from r) select v.i, t.id, t.slug, " SET_LINK_HOST
+            " as host, t.workspace_id = $1::bigint as own, t.external_id = v.v_%zu or (true",
+            external);
     for (size_t i = 0; i < links->count; i++) {
         const struct field *field = &links->fields[i];
 
@@ -150,17 +152,23 @@ static void put_find(FILE *out, const struct resource *links)
             fprintf(out, " and (v.m & %" PRId64 " = 0 or t.%s is not distinct from v.v_%zu)",
                     (int64_t)1 << i, field->column, i);
     }
+    /* A slug that was generated finds nothing: its row only wants another one. */
     fprintf(out,
-            " as same from v join kudos.domains d on d.id = v.v_%zu join %s t on t.domain_id = d.id"
-            " and t.slug_key = case when d.case_sensitive then v.v_%zu"
-            " else lower(v.v_%zu collate \"C\") end order by v.i",
-            domain, links->table, slug, slug);
+            ") as same from v join lateral (select l.* from %s l where l.workspace_id = $1::bigint"
+            " and l.external_id = v.v_%zu union all select l.* from kudos.domains d join %s l"
+            " on l.domain_id = d.id and l.slug_key = case when d.case_sensitive then v.v_%zu"
+            " else lower(v.v_%zu collate \"C\") end where d.id = v.v_%zu and v.m & %" PRId64
+            " <> 0 limit 1) t on true order by v.i",
+            links->table, external, links->table, slug, slug, domain, (int64_t)1 << slug);
 }
 
 /* The link that a row means, found by an index. */
 #define KEY                                                                                 \
     "(case when r.k_id is not null then"                                                    \
     " (select t.id from kudos.links t where t.workspace_id = $1::bigint and t.id = r.k_id)" \
+    " when r.k_external is not null then"                                                   \
+    " (select t.id from kudos.links t where t.workspace_id = $1::bigint"                    \
+    " and t.external_id = r.k_external)"                                                    \
     " else (select t.id from kudos.domains d join kudos.links t on t.domain_id = d.id"      \
     " and t.slug_key = case when d.case_sensitive then r.k_slug"                            \
     " else lower(r.k_slug collate \"C\") end where t.workspace_id = $1::bigint and"         \

@@ -3,7 +3,7 @@
  *
  * $1 is the workspace, $2 a JSON array with an object for each row: "i" its place, which comes back
  * with its result, "m" the mask of the fields given, "p_N" the value of field N as text (of a
- * reference: its id), "q_N" the name of a reference; to find a link "k_id", or "k_slug" with
+ * reference: its id), "q_N" the name of a reference; to find a link "k_id", "k_external", or "k_slug" with
  * "k_host" (absent: the default domain). What is absent is null. */
 #include "server/admin/fields.h"
 
@@ -18,7 +18,7 @@ bool set_sql_insert(const struct resource *resource, const char *returning,
                     struct statement *statement, struct error *error) MUST_CHECK;
 
 /* For links that meet a unique key: i, id, slug, host, own (whether it is this workspace's), same
- * (whether it is as the row says). */
+ * (whether it has the external_id of the row, or is as the row says). No row where there is none. */
 bool set_sql_find_links(const struct resource *links, struct statement *statement,
                         struct error *error) MUST_CHECK;
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/metrics.h"
+#include "shared/crash.h"
 #include "shared/log.h"
 
 #define SETUP                                                                       \
@@ -192,6 +193,8 @@ static void on_complete(struct transaction *transaction)
         return;
     }
     forget_parameters(transaction);
+    if (state == STATE_COMMIT)
+        CRASH_POINT("transaction_committed");
     transaction->state = state == STATE_COMMIT ? STATE_OVER : STATE_IDLE;
     answer(transaction, POOL_DONE);
 }
@@ -333,6 +336,7 @@ void transaction_query(struct transaction *transaction, const struct statement *
 {
     char name[32];
 
+    CRASH_POINT("transaction_query");
     if (!call(transaction, callback, argument))
         return;
     transaction->statement = statement;
@@ -352,6 +356,7 @@ void transaction_query(struct transaction *transaction, const struct statement *
 
 void transaction_commit(struct transaction *transaction, pool_callback *callback, void *argument)
 {
+    CRASH_POINT("transaction_commit");
     if (!call(transaction, callback, argument))
         return;
     transaction->state = STATE_COMMIT;

@@ -280,3 +280,21 @@ def test_too_many_at_once(stack):
     refused = [answer for answer in answers if answer.status == 503]
     assert refused and len(refused) < 8
     assert all(answer.headers["Retry-After"] for answer in refused)
+
+
+def test_external_ids(stack):
+    rows = [{"external_id": f"ext-{n}", "destination": f"{DESTINATION}/{n}"} for n in range(1500)]
+    first = good(bulk(stack, "create", rows), created=1500)
+    other = [{**row, "destination": DESTINATION, "slug": f"ext-slug-{n}"} if n % 2 else row
+             for n, row in enumerate(rows)]
+    again = good(bulk(stack, "create", other), existed=1500, created=0)
+    assert [item["id"] for item in again] == [item["id"] for item in first]
+    twice = good(bulk(stack, "create", [{"external_id": "ext-x", "destination": DESTINATION}] * 2),
+                 created=1, existed=1)
+    assert twice[0]["id"] == twice[1]["id"]
+    # The slug is taken by a link that has another external_id.
+    items = good(bulk(stack, "create", [{"external_id": "ext-y", "destination": DESTINATION,
+                                         "slug": first[0]["slug"]}]), error=1)
+    assert items[0]["errors"][0]["pointer"] == "/0/slug"
+    good(bulk(stack, "update", [{"external_id": "ext-7", "title": "seven"}]), updated=1)
+    assert stack.kudos.admin("GET", f"/v1/links/{first[7]['id']}").json()["title"] == "seven"

@@ -10,15 +10,16 @@ from .wait import wait_until
 
 class CommitProxy:
     """Listens in `folder` (use it as `host` in a database_url) and passes everything on to
-    `postgres`. fail(mode) arms it for the next COMMIT that follows a COPY:
+    `postgres`. fail(mode) arms it for the next COMMIT that follows a COPY, or for the next one
+    of a connection with this application_name:
 
     "answer": PostgreSQL commits, and its answer is lost.
     "request": PostgreSQL never sees the COMMIT.
     "late": the client's side is cut at once, the COMMIT arrives when release() is called.
     """
 
-    def __init__(self, folder, postgres):
-        self.folder, self.postgres = folder, postgres
+    def __init__(self, folder, postgres, application=None):
+        self.folder, self.postgres, self.application = folder, postgres, application
         self.fired, self.mode = 0, None
         self._late = threading.Event()
         os.makedirs(folder, exist_ok=True)
@@ -73,6 +74,7 @@ class _Wire:
         self.proxy, self.client, self.server = proxy, client, server
         self.swallow = False  # the server's answers go nowhere
         self.copied = False
+        self.startup = b""
 
     def upstream(self):
         """Client to server, message by message."""
@@ -83,7 +85,7 @@ class _Wire:
                 head = self._exactly(4)
                 body = self._exactly(struct.unpack("!I", head)[0] - 4)
                 self.copied = self.copied or kind == b"d"
-                if kind == b"Q" and body.lower().startswith(b"commit") and self.copied:
+                if kind == b"Q" and body.lower().startswith(b"commit") and self._is_meant():
                     self.copied = False
                     if self.proxy.mode:
                         self._fail(kind + head + body)
@@ -108,7 +110,13 @@ class _Wire:
 
     def _pass_startup(self):
         head = self._exactly(4)
-        self.server.sendall(head + self._exactly(struct.unpack("!I", head)[0] - 4))
+        self.startup = self._exactly(struct.unpack("!I", head)[0] - 4)
+        self.server.sendall(head + self.startup)
+
+    def _is_meant(self):
+        if self.proxy.application:
+            return self.proxy.application.encode() + b"\0" in self.startup
+        return self.copied
 
     def _exactly(self, count):
         data = b""
