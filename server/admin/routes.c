@@ -10,6 +10,7 @@
 #include "server/admin/bulk.h"
 #include "server/admin/campaigns.h"
 #include "server/admin/codes.h"
+#include "server/admin/contracts.h"
 #include "server/admin/conversions.h"
 #include "server/admin/domains.h"
 #include "server/admin/influencers.h"
@@ -17,6 +18,7 @@
 #include "server/admin/links.h"
 #include "server/admin/list.h"
 #include "server/admin/openapi.h"
+#include "server/admin/posts.h"
 #include "server/admin/resource.h"
 #include "server/admin/roster.h"
 #include "server/admin/search.h"
@@ -80,6 +82,14 @@ static const struct route routes[] = {
      "Give each of many influencers a link and a code", NULL, DRY_RUN,
      "{\"influencers\": [{\"handle\": \"anna\", \"name\": \"Anna\"}],"
      " \"code\": {\"template\": \"{HANDLE}{PERCENT}\", \"percent\": 20}}"},
+    RESOURCE("/v1/posts", "a", "post", "posts", SCOPE_WRITE, &posts_resource),
+    ARCHIVE("/v1/posts", "a", "post", SCOPE_WRITE, &posts_resource),
+    RESOURCE("/v1/post-metrics", "a", "reading of a post", "readings of posts", SCOPE_WRITE,
+             &post_metrics_resource),
+    RESOURCE("/v1/contracts", "a", "contract", "contracts", SCOPE_WRITE, &contracts_resource),
+    ARCHIVE("/v1/contracts", "a", "contract", SCOPE_WRITE, &contracts_resource),
+    RESOURCE("/v1/payouts", "a", "payout", "payouts", SCOPE_WRITE, &payouts_resource),
+    ARCHIVE("/v1/payouts", "a", "payout", SCOPE_WRITE, &payouts_resource),
     {GET, "/v1/search", SCOPE_READ, ROUTE_GUARDED, search_on_get,
      "Find by handle, name, slug, code or tag", NULL,
      "q: a piece of it\nlimit: how many at most (20)", "?q=anna"},

@@ -3,6 +3,7 @@
  * found at most. */
 #include "server/admin/search.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,13 +58,15 @@ static const struct statement search = {
 /* "%…%", with what "like" reads escaped. */
 static void put_pattern(const char *text, char out[2 * SEARCH_LONGEST + 3])
 {
+    assert(strlen(text) <= SEARCH_LONGEST);
     *out++ = '%';
     for (; *text; text++) {
         if (strchr("%_\\", *text))
             *out++ = '\\';
         *out++ = *text;
     }
-    strcpy(out, "%");
+    *out++ = '%';
+    *out = '\0';
 }
 
 static void on_found(const struct pool_answer *answer, void *argument)
@@ -108,7 +111,7 @@ void search_on_get(struct request *request)
         request_bad_parameter(request, "q", "must be a text of 1 to %d bytes", SEARCH_LONGEST);
     if (limit && (!input_to_id(limit, &number) || number > SEARCH_MAX))
         request_bad_parameter(request, "limit", "must be a number from 1 to %d", SEARCH_MAX);
-    if (request_is_bad(request)) {
+    if (request_is_bad(request) || !text) {
         request_bad_answer(request, 422, "invalid", "nothing can be searched for in this way");
         return;
     }

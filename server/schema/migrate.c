@@ -21,6 +21,7 @@ EMBED(schema_005, "server/schema/005_resources.sql");
 EMBED(schema_006, "server/schema/006_reclassify.sql");
 EMBED(schema_007, "server/schema/007_bulk.sql");
 EMBED(schema_008, "server/schema/008_conversions.sql");
+EMBED(schema_009, "server/schema/009_partners.sql");
 
 static const struct migration {
     const char *name;
@@ -35,6 +36,7 @@ static const struct migration {
     {"006_reclassify", schema_006},
     {"007_bulk", schema_007},
     {"008_conversions", schema_008},
+    {"009_partners", schema_009},
     /* clang-format on */
 };
 
