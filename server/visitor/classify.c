@@ -183,7 +183,7 @@ static bool is_own(const struct classifier *classifier, struct text host, struct
 static struct text read_sender(const struct classifier *classifier, struct text referrer,
                                struct classify_scratch *scratch, struct origin *origin)
 {
-    struct memo_key key = memo_key(&referrer, 1);
+    struct memo_key key = memo_key(classifier->senders, &referrer, 1);
     struct sender sender;
     struct text host;
     const char *at;
@@ -196,7 +196,7 @@ static struct text read_sender(const struct classifier *classifier, struct text 
     *origin = host.length ? referrer_origin(classifier->referrers, host)
                           : (struct origin){MEDIUM_DIRECT, CLASS_UNKNOWN};
     at = host.length ? memmem(referrer.bytes, referrer.length, host.bytes, host.length) : NULL;
-    if (at && key.length <= MEMO_KEY_MAX) { /* it was in lower case already */
+    if (at && key.fits) { /* it was in lower case already */
         sender = (struct sender){*origin, (uint16_t)(at - referrer.bytes), (uint16_t)host.length};
         memo_keep(classifier->senders, &key, &sender);
     }
@@ -252,7 +252,7 @@ static void read_agent(struct classifier *classifier, const struct visitor_reque
     };
     const struct text texts[] = {agent.user_agent, agent.brands, agent.mobile,
                                  agent.platform,   agent.model,  agent.requested_with};
-    struct memo_key key = memo_key(texts, sizeof texts / sizeof *texts);
+    struct memo_key key = memo_key(classifier->agents, texts, sizeof texts / sizeof *texts);
 
     if (memo_find(classifier->agents, &key, out))
         return;

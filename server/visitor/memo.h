@@ -1,6 +1,9 @@
 #pragma once
-/* Remembers what was found out about texts that come again and again: a few hundred user agents
- * make up nearly all traffic, and reading one costs more than everything else in a redirect.
+/* Remembers what was found out about texts that come again and again: a few thousand user agents make
+ * up nearly all traffic, and reading one costs more than everything else in a redirect.
+ *
+ * A place holds no text but its 128-bit SipHash under a random key of this process: nobody, not even who
+ * chooses the texts, can make two of them meet, so one is never taken for another.
  *
  * A fixed number of places, two for each key; who comes later and finds both taken gets one. So a
  * stream of made-up texts costs what it would cost without a memory, and nothing more. */
@@ -9,25 +12,23 @@
 
 #include "shared/text.h"
 
-#define MEMO_PLACES    1024
-#define MEMO_KEY_MAX   480 /* bytes; a longer key is not remembered */
-#define MEMO_VALUE_MAX 24
+#define MEMO_PLACES    16384 /* 32 bytes each, touched as they fill */
+#define MEMO_KEY_MAX   2048  /* bytes; a longer key is not remembered */
+#define MEMO_VALUE_MAX 16
 
 struct memo;
 
-/* A key: texts without NUL, in their order. `texts` must outlive it. */
+/* What stands for texts in their order, none of which holds a NUL. */
 struct memo_key {
-    const struct text *texts;
-    unsigned count;
-    size_t length; /* of all, each with a NUL behind it */
-    uint64_t hash;
+    uint64_t hash[2];
+    bool fits; /* within MEMO_KEY_MAX */
 };
 
-/* Values are `value_size` bytes. NULL: out of memory. 512 KiB, touched as it fills. */
+/* Values are `value_size` bytes. NULL: out of memory. */
 struct memo *memo_new(size_t value_size);
 void memo_free(struct memo *memo);
 
-struct memo_key memo_key(const struct text *texts, unsigned count);
+struct memo_key memo_key(const struct memo *memo, const struct text *texts, unsigned count);
 
 /* The value kept for exactly this key; false if there is none. */
 bool memo_find(const struct memo *memo, const struct memo_key *key, void *value);

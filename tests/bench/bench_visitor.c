@@ -81,9 +81,12 @@ static size_t as_traffic(size_t round, uint64_t *state)
     return (size_t)exp(draw * log((double)agent_count)) % agent_count;
 }
 
+/* With `is_new` each request says something that none before has said, and that nobody reads, so that
+ * nothing is remembered. */
 static void measure(struct classifier *classifier, const char *what,
-                    size_t (*choose)(size_t, uint64_t *))
+                    size_t (*choose)(size_t, uint64_t *), bool is_new)
 {
+    char fresh[16];
     struct sockaddr_in address = {.sin_family = AF_INET};
     struct visitor_request request = {
         .address = (struct sockaddr *)&address,
@@ -101,6 +104,9 @@ static void measure(struct classifier *classifier, const char *what,
         struct click click = {.verdict = VERDICT_HUMAN};
 
         request.user_agent = agents[choose(i, &state)];
+        if (is_new)
+            request.requested_with =
+                (struct text){fresh, (size_t)snprintf(fresh, sizeof fresh, "%zu", i)};
         address.sin_addr.s_addr = (in_addr_t)next_random(&state);
         classify(classifier, &request, &scratch, &click);
         verdicts += click.verdict;
@@ -139,9 +145,9 @@ int main(int argc, char **argv)
     }
     printf("%zu user agents; lists opened in %.1f ms\n", agent_count,
            (double)(cpu_ns() - began) / 1000000);
-    measure(classifier, "cold", in_turn);
-    measure(classifier, "repeated", few);
-    measure(classifier, "traffic", as_traffic);
+    measure(classifier, "cold", in_turn, true);
+    measure(classifier, "repeated", few, false);
+    measure(classifier, "traffic", as_traffic, false);
     classifier_close(classifier);
     return 0;
 }

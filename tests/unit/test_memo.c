@@ -12,7 +12,7 @@
 static int find(struct memo *memo, struct text first, struct text second)
 {
     struct text texts[] = {first, second};
-    struct memo_key key = memo_key(texts, 2);
+    struct memo_key key = memo_key(memo, texts, 2);
     int number = -2;
 
     return memo_find(memo, &key, &number) ? number : -2;
@@ -21,7 +21,7 @@ static int find(struct memo *memo, struct text first, struct text second)
 static void keep(struct memo *memo, struct text first, struct text second, int number)
 {
     struct text texts[] = {first, second};
-    struct memo_key key = memo_key(texts, 2);
+    struct memo_key key = memo_key(memo, texts, 2);
 
     memo_keep(memo, &key, &number);
 }
@@ -69,7 +69,7 @@ static void forgets_but_never_mistakes(void **state)
         assert_true(number == i || number == -2);
         kept += number == i;
     }
-    assert_in_range(kept, MEMO_PLACES * 9 / 10, MEMO_PLACES); /* all places are used */
+    assert_in_range(kept, MEMO_PLACES * 9 / 10, MEMO_PLACES); /* nearly all places are used */
     memo_free(memo);
 }
 
