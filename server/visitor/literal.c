@@ -93,7 +93,7 @@ bool literal_is_opaque(const char *pattern)
     if (strstr(pattern, "(*") || has_long_escapes(pattern))
         return true;
     for (const char *at = strstr(pattern, "(?"); at; at = strstr(at + 2, "(?"))
-        if (at[2] == '-' || ((at[2] | 32) >= 'a' && (at[2] | 32) <= 'z'))
+        if (!at[2] || !strchr(":=!<", at[2])) /* options, comments, branch resets */
             return true;
     return strstr(pattern, "\\Q") != NULL;
 }

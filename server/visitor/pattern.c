@@ -26,6 +26,9 @@ struct pattern {
     uint8_t length;      /* of its text; 0: tried on every text */
     uint8_t head;        /* how much of it is in the automaton */
     bool plain;          /* nothing but its text, case ignored: met is matched */
+    char exact;          /* what its text begins with, where case counts; else NUL */
+    uint8_t before;      /* the set that the character before the text must be of, and */
+    uint8_t behind;      /* the one behind it; SHAPE_NO_SET: any, or none */
     char *text;          /* in lower case */
     struct shape *shape; /* or: */
     pcre2_code *code;
@@ -36,6 +39,7 @@ struct pattern_set {
     struct pattern *patterns;
     size_t pattern_count, pattern_capacity;
     size_t always[PATTERN_ALWAYS_MAX], always_count;
+    struct shape_sets sets; /* of all shapes */
     pcre2_match_data *match_data;
     pcre2_match_context *match_context;
     uint8_t class_of[256];
@@ -150,7 +154,7 @@ static bool add_shape(struct pattern_set *set, struct pattern made, const char *
 {
     struct shape shape;
 
-    if (!shape_read(pattern, length, fold, &shape))
+    if (!shape_read(pattern, length, fold, &set->sets, &shape))
         return false;
     made.length = shape.text_length;
     made.text = lower_copy(shape.text, shape.text_length);
@@ -159,6 +163,11 @@ static bool add_shape(struct pattern_set *set, struct pattern made, const char *
     made.shape = malloc(sizeof shape);
     assert(made.shape);
     *made.shape = shape;
+    made.exact = fold ? '\0' : shape.text[0];
+    if (shape.front_count > 0 && shape.front[0].min > 0)
+        made.before = shape.front[0].set;
+    if (shape.back_count > 0 && shape.back[0].min > 0)
+        made.behind = shape.back[0].set;
     *grow(set) = made;
     return true;
 }
@@ -278,7 +287,11 @@ static bool add_alternative(struct pattern_set *set, const struct pattern *kind,
 bool pattern_set_add(struct pattern_set *set, unsigned group, const char *pattern,
                      enum pattern_case letters, struct error *error)
 {
-    struct pattern kind = {.number = set->count, .group = (uint8_t)group, .next_at_state = -1};
+    struct pattern kind = {.number = set->count,
+                           .group = (uint8_t)group,
+                           .next_at_state = -1,
+                           .before = SHAPE_NO_SET,
+                           .behind = SHAPE_NO_SET};
     size_t length = strlen(pattern);
     pcre2_code *whole;
     bool fold;
@@ -488,6 +501,22 @@ static bool has_rest(const struct pattern *pattern, const char *bytes)
     return true;
 }
 
+/* A look at the characters next to where the head of a text was met, before `end`: most of what is
+ * short goes by it. */
+static inline bool may_match(const struct pattern_set *set, const struct pattern *pattern,
+                             struct text text, size_t end)
+{
+    size_t start = end - pattern->head, stop = start + pattern->length;
+
+    if (pattern->exact && text.bytes[start] != pattern->exact)
+        return false;
+    if (pattern->before != SHAPE_NO_SET &&
+        (start == 0 || !shape_set_has(&set->sets, pattern->before, text.bytes[start - 1])))
+        return false;
+    return pattern->behind == SHAPE_NO_SET ||
+           (stop < text.length && shape_set_has(&set->sets, pattern->behind, text.bytes[stop]));
+}
+
 /* Whether a pattern matches, the head of its text having been met before `end`. */
 static bool confirms(const struct pattern_set *set, const struct pattern *pattern, struct text text,
                      size_t end)
@@ -501,7 +530,7 @@ static bool confirms(const struct pattern_set *set, const struct pattern *patter
     if (pattern->plain)
         return true;
     if (pattern->shape)
-        return shape_matches(pattern->shape, text, end);
+        return shape_matches(pattern->shape, &set->sets, text, end);
     return pcre2_match(pattern->code, (PCRE2_SPTR)text.bytes, text.length, 0, 0, set->match_data,
                        set->match_context) >= 0;
 }
@@ -523,7 +552,8 @@ static __attribute__((noinline)) void visit(const struct pattern_set *set, unsig
         for (; index >= 0; index = set->patterns[index].next_at_state) {
             const struct pattern *pattern = &set->patterns[index];
 
-            if (is_better(pattern, out) && confirms(set, pattern, text, end))
+            if (is_better(pattern, out) && may_match(set, pattern, text, end) &&
+                confirms(set, pattern, text, end))
                 out->first[pattern->group] = pattern->number;
         }
         state = set->suffix[state - set->first_final];

@@ -59,11 +59,17 @@ static bool set_add_escape(uint64_t set[4], char c)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* A step while it is read. */
+struct wide_step {
+    uint64_t set[4];
+    uint8_t min, max;
+};
+
 struct reader {
     const char *at, *end;
     bool fold;
     size_t count;
-    struct shape_step row[ROW_MAX];
+    struct wide_step row[ROW_MAX];
 };
 
 /* "[…]" from behind its bracket; false if it is malformed or holds what we do not know. */
@@ -131,7 +137,7 @@ static bool read_number(struct reader *reader, uint8_t *out)
     return digits > 0 && value < 100;
 }
 
-static bool read_quantifier(struct reader *reader, struct shape_step *step)
+static bool read_quantifier(struct reader *reader, struct wide_step *step)
 {
     char c = reader->at < reader->end ? *reader->at : '\0';
 
@@ -183,7 +189,7 @@ static bool read_end(struct reader *reader, struct shape *out)
 }
 
 /* The one character that a step stands for (in lower case, if folded), or -1. */
-static int certain(const struct shape_step *step, bool fold)
+static int certain(const struct wide_step *step, bool fold)
 {
     int members = 0, last = -1;
 
@@ -200,8 +206,23 @@ static int certain(const struct shape_step *step, bool fold)
     return members == 1 ? last : -1;
 }
 
+/* The step with its set among those of all shapes; false if they are too many. */
+static bool pack(const struct wide_step *step, struct shape_sets *sets, struct shape_step *out)
+{
+    unsigned i = 0;
+
+    while (i < sets->count && memcmp(sets->of[i], step->set, sizeof step->set) != 0)
+        i++;
+    if (i == SHAPE_SETS_MAX)
+        return false;
+    if (i == sets->count)
+        memcpy(sets->of[sets->count++], step->set, sizeof step->set);
+    *out = (struct shape_step){(uint8_t)i, step->min, step->max};
+    return true;
+}
+
 /* Splits the row at the longest run of certain characters. */
-static bool split(const struct reader *reader, struct shape *out)
+static bool split(const struct reader *reader, struct shape_sets *sets, struct shape *out)
 {
     size_t best = 0, best_start = 0;
     int characters[ROW_MAX + 1];
@@ -227,29 +248,33 @@ static bool split(const struct reader *reader, struct shape *out)
         out->text[i] = (char)characters[best_start + i];
     out->front_count = (uint8_t)best_start;
     for (size_t i = 0; i < best_start; i++)
-        out->front[i] = reader->row[best_start - 1 - i];
+        if (!pack(&reader->row[best_start - 1 - i], sets, &out->front[i]))
+            return false;
     out->back_count = (uint8_t)(reader->count - best_start - best);
-    memcpy(out->back, reader->row + best_start + best, out->back_count * sizeof out->back[0]);
+    for (size_t i = 0; i < out->back_count; i++)
+        if (!pack(&reader->row[best_start + best + i], sets, &out->back[i]))
+            return false;
     return true;
 }
 
-bool shape_read(const char *pattern, size_t length, bool fold, struct shape *out)
+bool shape_read(const char *pattern, size_t length, bool fold, struct shape_sets *sets,
+                struct shape *out)
 {
     struct reader reader = {.at = pattern, .end = pattern + length, .fold = fold};
 
     *out = (struct shape){.fold = fold};
     read_anchors(&reader, out);
     while (reader.at < reader.end && !read_end(&reader, out)) {
-        struct shape_step *step = &reader.row[reader.count];
+        struct wide_step *step = &reader.row[reader.count];
 
         if (reader.count == ROW_MAX)
             return false;
-        *step = (struct shape_step){.min = 0};
+        *step = (struct wide_step){.min = 0};
         if (!read_set(&reader, step->set) || !read_quantifier(&reader, step))
             return false;
         reader.count++;
     }
-    return split(&reader, out);
+    return split(&reader, sets, out);
 }
 
 /* ---- matching -------------------------------------------------------------------------------- */
@@ -268,19 +293,33 @@ static bool holds(enum shape_anchor anchor, struct text text, size_t at, bool fr
     return (at > 0 && is_word(text.bytes[at - 1])) != (at < text.length && is_word(text.bytes[at]));
 }
 
-/* Forward from `at`: as many as possible first, then fewer. */
-static bool matches_back(const struct shape *shape, unsigned index, struct text text, size_t at)
+/* Whether the step behind the one at `index` may stand at `at`: asked before it is tried in earnest. */
+static bool may_follow(const struct shape_step *steps, unsigned count, unsigned index,
+                       const struct shape_sets *sets, const char *at, const char *end)
 {
-    const struct shape_step *step = &shape->back[index];
+    return index + 1 == count || steps[index + 1].min == 0 ||
+           (at < end && shape_set_has(sets, steps[index + 1].set, *at));
+}
+
+/* Forward from `at`: as many as possible first, then fewer. */
+static bool matches_back(const struct shape *shape, const struct shape_sets *sets, unsigned index,
+                         struct text text, size_t at)
+{
+    const struct shape_step *step;
+    const uint64_t *set;
     size_t count = 0;
 
     if (index == shape->back_count)
         return holds((enum shape_anchor)shape->after, text, at, false);
+    step = &shape->back[index];
+    set = sets->of[step->set];
     while (count < step->max && at + count < text.length &&
-           set_has(step->set, (unsigned char)text.bytes[at + count]))
+           set_has(set, (unsigned char)text.bytes[at + count]))
         count++;
     for (; count + 1 > step->min; count--) {
-        if (matches_back(shape, index + 1, text, at + count))
+        if (may_follow(shape->back, shape->back_count, index, sets, text.bytes + at + count,
+                       text.bytes + text.length) &&
+            matches_back(shape, sets, index + 1, text, at + count))
             return true;
         if (count == 0)
             break;
@@ -289,18 +328,22 @@ static bool matches_back(const struct shape *shape, unsigned index, struct text 
 }
 
 /* Backward from `at`. */
-static bool matches_front(const struct shape *shape, unsigned index, struct text text, size_t at)
+static bool matches_front(const struct shape *shape, const struct shape_sets *sets, unsigned index,
+                          struct text text, size_t at)
 {
-    const struct shape_step *step = &shape->front[index];
+    const struct shape_step *step;
+    const uint64_t *set;
     size_t count = 0;
 
     if (index == shape->front_count)
         return holds((enum shape_anchor)shape->before, text, at, true);
+    step = &shape->front[index];
+    set = sets->of[step->set];
     while (count < step->max && count < at &&
-           set_has(step->set, (unsigned char)text.bytes[at - count - 1]))
+           set_has(set, (unsigned char)text.bytes[at - count - 1]))
         count++;
     for (; count + 1 > step->min; count--) {
-        if (matches_front(shape, index + 1, text, at - count))
+        if (matches_front(shape, sets, index + 1, text, at - count))
             return true;
         if (count == 0)
             break;
@@ -308,11 +351,12 @@ static bool matches_front(const struct shape *shape, unsigned index, struct text
     return false;
 }
 
-bool shape_matches(const struct shape *shape, struct text text, size_t end)
+bool shape_matches(const struct shape *shape, const struct shape_sets *sets, struct text text,
+                   size_t end)
 {
     size_t start = end - shape->text_length;
 
     assert(end >= shape->text_length && end <= text.length);
     return (shape->fold || memcmp(text.bytes + start, shape->text, shape->text_length) == 0) &&
-           matches_front(shape, 0, text, start) && matches_back(shape, 0, text, end);
+           matches_front(shape, sets, 0, text, start) && matches_back(shape, sets, 0, text, end);
 }
