@@ -4,12 +4,15 @@
 #include "server/admin/conversions.h"
 
 #include <assert.h>
+#include <event2/buffer.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/conversions_bulk.h"
 #include "server/admin/idempotency.h"
+#include "server/admin/intake.h"
 #include "server/admin/named.h"
 #include "server/admin/resource.h"
 #include "server/admin/server.h"
@@ -206,7 +209,7 @@ static void on_key_confirmed(const struct pool_answer *answer, void *argument)
         request_bad_answer(request, 422, "invalid", "the report cannot be accepted; see errors");
 }
 
-void conversions_on_create(struct request *request)
+static void take_one(struct request *request)
 {
     static const struct statement nothing = {.sql = "select 1"};
     struct report_source source = {.path = "api",
@@ -230,6 +233,32 @@ void conversions_on_create(struct request *request)
     else
         request_query(request, &record, 2, parameters, on_recorded);
     free(text);
+}
+
+/* True if the body is JSON that begins as an object does. */
+static bool is_one(struct request *request)
+{
+    const char *type =
+        evhttp_find_header(evhttp_request_get_input_headers(request->http), "Content-Type");
+    struct evbuffer *body = evhttp_request_get_input_buffer(request->http);
+    char begin[64];
+    ev_ssize_t length = evbuffer_copyout(body, begin, sizeof begin);
+
+    if (!intake_is_type(type, "application/json"))
+        return false;
+    for (ev_ssize_t i = 0; i < length; i++) {
+        if (!strchr(" \t\r\n", begin[i]))
+            return begin[i] == '{';
+    }
+    return false;
+}
+
+void conversions_on_post(struct request *request)
+{
+    if (!is_one(request))
+        conversions_on_bulk(request);
+    else if (intake_body(request))
+        take_one(request);
 }
 
 /* --- GET …/why --- */

@@ -231,6 +231,41 @@ def test_idempotency_key(shop):
     assert shop.tell(key, order_id=order, code="BEN20", **MONEY).status == 422
 
 
+def test_many_at_once(shop):
+    rows = [{"event": "sale", "order_id": f"M-{n}", "amount_minor": n, "currency": "EUR",
+             "code": "ANNA20"} for n in range(1, 1201)]
+    rows[3] = {"event": "sale", "order_id": "M-4", "amount": 1.5, "currency": "EUR"}
+    rows[7] = rows[6]
+    key = {"Idempotency-Key": "many"}
+    answer = shop.api("POST", "/v1/conversions", rows, headers=key)
+    assert answer.status == 200, answer.text
+    told = answer.json()
+    assert {name: told[name] for name in ("created", "repeated", "error", "conflict")} == {
+        "created": 1198, "repeated": 1, "error": 1, "conflict": 0}
+    assert len(told["items"]) == 1200
+    assert told["items"][3]["errors"][0]["pointer"] == "/amount" and told["items"][3]["row"] == 3
+    assert told["items"][7]["id"] == told["items"][6]["id"]
+    assert told["items"][1199]["influencer"] == "anna"
+    assert shop.api("POST", "/v1/conversions", rows, headers=key).json() == told
+    again = shop.api("POST", "/v1/conversions", rows).json()
+    assert (again["created"], again["repeated"]) == (0, 1199)
+    count, total = shop.stack.postgres.sql(
+        "select count(*), sum(amount_minor) from kudos.conversions where order_id like 'M-%%'")[0]
+    assert (count, total) == (1198, sum(range(1, 1201)) - 4 - 8)
+
+
+def test_many_as_csv(shop):
+    text = "event,order_id,amount,currency,code\r\nsale,C-1,12.50,EUR,BEN20\r\nsale,,1,EUR,\r\n"
+    answer = shop.api("POST", "/v1/conversions", text.encode(), headers={"Content-Type": "text/csv"})
+    assert answer.status == 200, answer.text
+    good, bad = answer.json()["items"]
+    assert (good["influencer"], bad["line"]) == ("ben", 3)
+    broken = shop.api("POST", "/v1/conversions", b'[{"event": "sale", "order_id": "C-2"}, {',
+                      headers={"Content-Type": "application/json"})
+    assert broken.status == 400
+    assert shop.api("GET", "/v1/conversions?order_id=C-2").json()["items"] == []
+
+
 @pytest.mark.parametrize("members,pointers", [
     ({"event": "Sale!"}, ["/event"]),
     ({"order_id": None}, ["/order_id"]),
