@@ -22,6 +22,7 @@ EMBED(schema_006, "server/schema/006_reclassify.sql");
 EMBED(schema_007, "server/schema/007_bulk.sql");
 EMBED(schema_008, "server/schema/008_conversions.sql");
 EMBED(schema_009, "server/schema/009_partners.sql");
+EMBED(schema_010, "server/schema/010_performance.sql");
 
 static const struct migration {
     const char *name;
@@ -37,6 +38,7 @@ static const struct migration {
     {"007_bulk", schema_007},
     {"008_conversions", schema_008},
     {"009_partners", schema_009},
+    {"010_performance", schema_010},
     /* clang-format on */
 };
 

@@ -318,6 +318,23 @@ def test_influencer_performance(shop):
     assert clicks["anna"] >= 8
 
 
+def test_campaign_performance_and_payouts_due(shop):
+    shop.make("posts", url="https://video.example.com/1", campaign="spring", influencer="anna")
+    rows = shop.stack.postgres.sql(
+        "select currency, revenue_minor, conversions, clicks, influencers, posts"
+        " from report.campaign_performance where campaign = 'spring' order by 1")
+    credited = shop.stack.postgres.sql(
+        "select currency, sum(amount_minor)::bigint, count(*) filter (where event <> 'refund')"
+        " from report.conversions where campaign = 'spring' and status = 'credited' group by 1"
+        " order by 1")
+    assert [row[:3] for row in rows] == credited
+    assert rows[0][3] >= 8 and rows[0][4:] == (2, 1)
+    late = shop.make("payouts", influencer="anna", currency="EUR", due_on="2020-01-01")
+    due = shop.stack.postgres.sql(
+        "select payout_id, influencer, overdue, days_left < 0 from report.payouts_due")
+    assert due == [(late, "anna", True, True)]
+
+
 def test_every_reason_has_a_sentence(shop):
     for number, in shop.stack.postgres.sql("select id from kudos.conversions"):
         why = shop.why(number)
