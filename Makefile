@@ -35,10 +35,11 @@ ALL_LDFLAGS = $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(SANITIZE)
 
 SOURCES   := $(sort $(wildcard shared/*.c server/*.c server/*/*.c))
 LIBRARY   := $(filter-out server/main.c,$(SOURCES))
+LOADTEST  := $(sort $(wildcard loadtest/*.c))
 UNIT      := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ      := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt)
-C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] tests/*/*.[ch]))
+DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt loadtest/*.txt)
+C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] loadtest/*.[ch] tests/*/*.[ch]))
 
 # What a redirect runs through is optimised across files in the product; the objects can be linked
 # without that too, for tests. LTO= turns it off.
@@ -54,7 +55,7 @@ say = $(if $(V),,@echo "  $(1) $@")
 .DELETE_ON_ERROR:
 .PHONY: all clean format format-check lint install
 
-all: $(OUT)/kudos
+all: $(OUT)/kudos $(OUT)/kudos-loadtest
 
 # The product, and the same with crash points compiled in (tests/faults only).
 $(HOT:%.c=$(OUT)/obj/%.o): ALL_CFLAGS += $(if $(LTO),$(LTO) -ffat-lto-objects)
@@ -65,6 +66,11 @@ $(OUT)/kudos: $(SOURCES:%.c=$(OUT)/obj/%.o)
 $(OUT)/kudos-faults: $(SOURCES:%.c=$(OUT)/faults/%.o)
 	$(call say,LINK)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+
+# The load generator takes what it needs of the library.
+$(OUT)/kudos-loadtest: $(LOADTEST:%.c=$(OUT)/obj/%.o) $(OUT)/libkudos.a
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(ALL_LDFLAGS) -fno-lto -o $@ $^ $(PKG_LIBS) -lm
 
 $(OUT)/obj/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)
@@ -77,22 +83,23 @@ $(OUT)/faults/%.o: %.c Makefile VERSION
 	$(Q)$(CC) $(ALL_CFLAGS) -DKUDOS_CRASH_POINTS -c -o $@ $<
 
 # Files embedded with .incbin (shared/embed.h) are invisible to -MMD.
-EMBEDDERS := $(shell grep -lw EMBED $(SOURCES) /dev/null)
+EMBEDDERS := $(shell grep -lw EMBED $(SOURCES) $(LOADTEST) /dev/null)
 $(EMBEDDERS:%.c=$(OUT)/obj/%.o) $(EMBEDDERS:%.c=$(OUT)/faults/%.o): $(DATA)
 
 # For tests and benchmarks: each links only what it needs.
-%/libkudos.a:
+%.a:
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
 $(OUT)/libkudos.a: $(LIBRARY:%.c=$(OUT)/obj/%.o)
+$(OUT)/libloadtest.a: $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out loadtest/main.c,$(LOADTEST)))
 build/fuzz/libkudos.a: $(LIBRARY:%.c=build/fuzz/obj/%.o)
 
-$(OUT)/unit/%: tests/unit/%.c $(OUT)/libkudos.a
+$(OUT)/unit/%: tests/unit/%.c $(OUT)/libloadtest.a $(OUT)/libkudos.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(shell pkg-config --cflags cmocka) $(ALL_LDFLAGS) -fno-lto -o $@ $< \
-	    $(OUT)/libkudos.a $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
+	    $(OUT)/libloadtest.a $(OUT)/libkudos.a $(PKG_LIBS) $(shell pkg-config --libs cmocka) -lm
 
 # Everything from a bare machine. These call make again, since what they install decides how.
 .PHONY: run test
@@ -103,7 +110,7 @@ run:
 
 test:
 	@deploy/install-deps build run test
-	@$(MAKE) --no-print-directory -j$(PROCESSORS) $(OUT)/kudos $(OUT)/kudos-faults $(UNIT)
+	@$(MAKE) --no-print-directory -j$(PROCESSORS) all $(OUT)/kudos-faults $(UNIT)
 	@$(TESTS) unit flow short
 
 # One suite each; what they need must be installed (deploy/install-deps build run test).
@@ -111,7 +118,7 @@ test:
 unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
 
-test-flow: $(OUT)/kudos
+test-flow: all
 	@$(TESTS) flow
 
 # ROUNDS: kills of the random run; SEED repeats one.
@@ -120,7 +127,7 @@ faults: $(OUT)/kudos $(OUT)/kudos-faults
 
 # Unit and flow tests of the product built with SANITIZER. Leaks count too.
 .PHONY: sanitized
-sanitized: $(OUT)/kudos $(UNIT)
+sanitized: all $(UNIT)
 	@test -n "$(SANITIZER)" || { echo "use: make SANITIZER=address,undefined sanitized" >&2; exit 2; }
 	@KUDOS_TEST_SANITIZED=1 KUDOS_BIN=$(abspath $(OUT)/kudos) $(TESTS) unit flow
 
@@ -191,7 +198,7 @@ format-check:
 
 # What .clang-tidy asks for; only what changed since the last time.
 lint:
-	@$(MAKE) --no-print-directory -k -j$(PROCESSORS) $(SOURCES:%.c=$(OUT)/lint/%)
+	@$(MAKE) --no-print-directory -k -j$(PROCESSORS) $(SOURCES:%.c=$(OUT)/lint/%) $(LOADTEST:%.c=$(OUT)/lint/%)
 
 $(OUT)/lint/%: %.c $(OUT)/obj/%.o .clang-tidy
 	@mkdir -p $(@D)
@@ -200,10 +207,10 @@ $(OUT)/lint/%: %.c $(OUT)/obj/%.o .clang-tidy
 	    $(PKG_CFLAGS) 2>$@.log || { cat $@.log; false; }
 	@touch $@
 
-install: $(OUT)/kudos
+install: $(OUT)/kudos $(OUT)/kudos-loadtest
 	install -D -m 0755 $(OUT)/kudos $(DESTDIR)$(PREFIX)/bin/kudos
 
 clean:
 	rm -rf build
 
--include $(LIBRARY:%.c=build/fuzz/obj/%.d) $(SOURCES:%.c=$(OUT)/obj/%.d) $(SOURCES:%.c=$(OUT)/faults/%.d) $(UNIT:%=%.d) $(MODEL:%.o=%.d)
+-include $(LIBRARY:%.c=build/fuzz/obj/%.d) $(SOURCES:%.c=$(OUT)/obj/%.d) $(LOADTEST:%.c=$(OUT)/obj/%.d) $(SOURCES:%.c=$(OUT)/faults/%.d) $(UNIT:%=%.d) $(MODEL:%.o=%.d)

@@ -3,15 +3,10 @@
 
 #include <assert.h>
 
-/* 0,1,2,3 µs have a bucket each; then four buckets per power of two. */
 static int bucket_of(int64_t us)
 {
-    int log2, bucket;
+    int bucket = histogram_bucket_of(us, HISTOGRAM_STEP_BITS);
 
-    if (us < HISTOGRAM_STEPS)
-        return us < 0 ? 0 : (int)us;
-    log2 = 63 - __builtin_clzll((unsigned long long)us);
-    bucket = (log2 - 1) * HISTOGRAM_STEPS + (int)((us >> (log2 - 2)) & (HISTOGRAM_STEPS - 1));
     return bucket < HISTOGRAM_BUCKETS - 1 ? bucket : HISTOGRAM_BUCKETS - 1;
 }
 
@@ -32,14 +27,9 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
 
 int64_t histogram_bucket_limit_us(int bucket)
 {
-    int log2 = bucket / HISTOGRAM_STEPS + 1, step = bucket % HISTOGRAM_STEPS;
-
     assert(bucket >= 0 && bucket < HISTOGRAM_BUCKETS);
-    if (bucket == HISTOGRAM_BUCKETS - 1)
-        return INT64_MAX;
-    if (bucket < HISTOGRAM_STEPS)
-        return bucket;
-    return ((int64_t)(HISTOGRAM_STEPS + step + 1) << (log2 - 2)) - 1;
+    return bucket == HISTOGRAM_BUCKETS - 1 ? INT64_MAX
+                                           : histogram_limit_of(bucket, HISTOGRAM_STEP_BITS);
 }
 
 int64_t histogram_quantile_us(const struct histogram *histogram, double fraction)

@@ -6,8 +6,9 @@
  * within 25 %. Values are microseconds. */
 #include <stdint.h>
 
-#define HISTOGRAM_STEPS   4
-#define HISTOGRAM_BUCKETS (27 * HISTOGRAM_STEPS + 1)
+#define HISTOGRAM_STEP_BITS 2
+#define HISTOGRAM_STEPS     (1 << HISTOGRAM_STEP_BITS)
+#define HISTOGRAM_BUCKETS   (27 * HISTOGRAM_STEPS + 1)
 
 struct histogram {
     int64_t counts[HISTOGRAM_BUCKETS];
@@ -17,6 +18,27 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, int64_t us);
 void histogram_merge(struct histogram *into, const struct histogram *from);
+
+/* The arithmetic of buckets for any fineness: powers of two with 1 << step_bits steps each, and below
+ * that a bucket per microsecond. No last bucket: the caller has one. */
+static inline int histogram_bucket_of(int64_t us, int step_bits)
+{
+    int log2;
+
+    if (us < 1LL << step_bits)
+        return us < 0 ? 0 : (int)us;
+    log2 = 63 - __builtin_clzll((unsigned long long)us);
+    return ((log2 - step_bits + 1) << step_bits) +
+           (int)((us >> (log2 - step_bits)) & ((1LL << step_bits) - 1));
+}
+
+/* The largest value of such a bucket. */
+static inline int64_t histogram_limit_of(int bucket, int step_bits)
+{
+    int steps = 1 << step_bits, shift = bucket / steps - 1;
+
+    return shift < 0 ? bucket : ((int64_t)(steps + bucket % steps + 1) << shift) - 1;
+}
 
 /* The largest value that falls into a bucket, in microseconds; INT64_MAX for the last. */
 int64_t histogram_bucket_limit_us(int bucket);

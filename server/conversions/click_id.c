@@ -133,6 +133,14 @@ void click_id_encode(const struct click_id *id, const unsigned char secret[CLICK
     encode_base64(raw, out);
 }
 
+static void take(const unsigned char raw[RAW_BYTES], struct click_id *out)
+{
+    out->time_us = (int64_t)(get64(raw) & (uint64_t)TIME_MS_MAX) * US_PER_MS;
+    out->origin = get64(raw + 8);
+    out->seq = get64(raw + 16);
+    out->link = get64(raw + 24);
+}
+
 bool click_id_decode(const char *text, size_t length,
                      const unsigned char secret[CLICK_ID_SECRET_BYTES], struct click_id *out)
 {
@@ -143,10 +151,17 @@ bool click_id_decode(const char *text, size_t length,
     sign(raw, secret, signature);
     if (sodium_memcmp(signature, raw + SIGNED_BYTES, sizeof signature) != 0 || raw[0] != VERSION)
         return false;
-    out->time_us = (int64_t)(get64(raw) & (uint64_t)TIME_MS_MAX) * US_PER_MS;
-    out->origin = get64(raw + 8);
-    out->seq = get64(raw + 16);
-    out->link = get64(raw + 24);
+    take(raw, out);
+    return true;
+}
+
+bool click_id_read(const char *text, size_t length, struct click_id *out)
+{
+    unsigned char raw[RAW_BYTES];
+
+    if (length != CLICK_ID_LENGTH || !decode_base64(text, raw) || raw[0] != VERSION)
+        return false;
+    take(raw, out);
     return true;
 }
 

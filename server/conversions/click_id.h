@@ -31,6 +31,10 @@ bool click_id_decode(const char *text, size_t length,
                      const unsigned char secret[CLICK_ID_SECRET_BYTES],
                      struct click_id *out) MUST_CHECK;
 
+/* Decodes without looking at the signature, for tools that have no secret: what anybody can read in
+ * an id, and nothing to be trusted. */
+bool click_id_read(const char *text, size_t length, struct click_id *out) MUST_CHECK;
+
 /* Reads the secret from `path` (32 hex digits); makes the file (mode 0600, fsynced, exclusive) if it
  * does not exist. Called once, by the supervisor, before it forks. */
 bool click_id_load_secret(const char *path, unsigned char out[CLICK_ID_SECRET_BYTES],
