@@ -18,7 +18,7 @@ TESTS      = OUT=$(OUT) $(PYTHON) tests/run
 
 VERSION   := $(shell cat VERSION)
 LIBRARIES := libevent_core libevent_extra hiredis libmaxminddb lmdb jansson libconfuse libsodium zlib libpq \
-             libpcre2-8 libidn2
+             libpcre2-8 libidn2 libqrencode
 # pkg-config is installed by deploy/install-deps; `make run` on a bare machine gets there first.
 PKG_CFLAGS = $(shell pkg-config --cflags $(LIBRARIES))
 PKG_LIBS   = $(shell pkg-config --libs $(LIBRARIES))

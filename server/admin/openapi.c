@@ -257,7 +257,25 @@ static void add_own_parameters(json_t *list, const char *text)
     }
 }
 
-static void add_list_parameters(json_t *list, const struct resource *resource)
+/* What a path that ends like a file's name answers; NULL: JSON. */
+static const char *answer_type(const char *path)
+{
+    static const struct {
+        const char *end, *type;
+    } known[] = {{".csv", "text/csv"},
+                 {".ndjson", "application/x-ndjson"},
+                 {".svg", "image/svg+xml"},
+                 {".png", "image/png"}};
+    const char *end = strrchr(path, '.');
+
+    for (size_t i = 0; end && i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].end, end) == 0)
+            return known[i].type;
+    }
+    return NULL;
+}
+
+static void add_page_parameters(json_t *list)
 {
     json_t *limit = typed("integer", false);
 
@@ -266,6 +284,10 @@ static void add_list_parameters(json_t *list, const struct resource *resource)
     add_parameter(list, "limit", "query", "How many at most", limit);
     add_parameter(list, "cursor", "query", "next_cursor of the page before",
                   typed("string", false));
+}
+
+static void add_filters(json_t *list, const struct resource *resource)
+{
     for (size_t i = 0; i < resource->count; i++) {
         const struct field *field = &resource->fields[i];
         bool status = resource->status && strcmp(resource->status, field->name) == 0;
@@ -294,7 +316,9 @@ static json_t *make_parameters(const struct route *route)
 
     add_path_parameter(list, route->path);
     if (route->resource && (route->flags & ROUTE_LIST))
-        add_list_parameters(list, route->resource);
+        add_page_parameters(list);
+    if (route->resource && ((route->flags & ROUTE_LIST) || answer_type(route->path)))
+        add_filters(list, route->resource);
     add_own_parameters(list, route->parameters);
     if (route->method == EVHTTP_REQ_POST)
         add_parameter(list, "Idempotency-Key", "header",
@@ -355,24 +379,6 @@ static json_t *answer_schema(const struct route *route)
     return json_pack("{s:s, s:[s, s], s:{s:{s:s, s:o}, s:o}}", "type", "object", "required",
                      "items", "next_cursor", "properties", "items", "type", "array", "items",
                      reference(name), "next_cursor", typed("string", true));
-}
-
-/* What a path that ends like a file's name answers; NULL: JSON. */
-static const char *answer_type(const char *path)
-{
-    static const struct {
-        const char *end, *type;
-    } known[] = {{".csv", "text/csv"},
-                 {".ndjson", "application/x-ndjson"},
-                 {".svg", "image/svg+xml"},
-                 {".png", "image/png"}};
-    const char *end = strrchr(path, '.');
-
-    for (size_t i = 0; end && i < sizeof known / sizeof known[0]; i++) {
-        if (strcmp(known[i].end, end) == 0)
-            return known[i].type;
-    }
-    return NULL;
 }
 
 static json_t *make_responses(const struct route *route)

@@ -13,12 +13,14 @@
 #include "server/admin/contracts.h"
 #include "server/admin/conversions.h"
 #include "server/admin/domains.h"
+#include "server/admin/export.h"
 #include "server/admin/influencers.h"
 #include "server/admin/input.h"
 #include "server/admin/links.h"
 #include "server/admin/list.h"
 #include "server/admin/openapi.h"
 #include "server/admin/posts.h"
+#include "server/admin/qr.h"
 #include "server/admin/resource.h"
 #include "server/admin/roster.h"
 #include "server/admin/search.h"
@@ -55,6 +57,17 @@
             "Archive " a " " one "; what it brought stays", thing, NULL, NULL \
     }
 
+/* A list as a file, with the list's filters. */
+#define EXPORT(path, many, change, thing)                                                         \
+    {GET, path ".csv", change, 0, export_on_list, "Export " many " as CSV", thing, NULL, NULL},   \
+    {                                                                                             \
+        GET, path ".ndjson", change, 0, export_on_list, "Export " many " as NDJSON", thing, NULL, \
+            NULL                                                                                  \
+    }
+#define QR_LOOK                                                                                    \
+    "size: pixels (512)\nmargin: modules around it (4)\nlevel: of error correction: L, M, Q or H " \
+    "(M)"                                                                                          \
+    "\ncolour: of what is dark (000000)\nbackground: a colour, or transparent (ffffff)"
 #define DRY_RUN "dry_run: true: answer what would be done, and do nothing"
 
 /* clang-format off */
@@ -72,6 +85,26 @@ static const struct route routes[] = {
     ARCHIVE("/v1/links", "a", "link", SCOPE_WRITE, &links_resource),
     {GET, "/v1/links/{id}/stats", SCOPE_READ, ROUTE_STORE_AWAY, stats_on_link,
      "Clicks of a link, live and stored", NULL, NULL, NULL},
+    {GET, "/v1/links/{id}/qr.svg", SCOPE_READ, 0, qr_on_svg, "QR code of a link, as SVG", NULL,
+     QR_LOOK, "?margin=2&level=H&colour=1a2b3c"},
+    {GET, "/v1/links/{id}/qr.png", SCOPE_READ, 0, qr_on_png, "QR code of a link, as PNG", NULL,
+     QR_LOOK, "?size=256&background=transparent"},
+    EXPORT("/v1/links", "links", SCOPE_READ, &links_resource),
+    EXPORT("/v1/codes", "codes", SCOPE_READ, &codes_resource),
+    EXPORT("/v1/influencers", "influencers", SCOPE_READ, &influencers_resource),
+    EXPORT("/v1/campaigns", "campaigns", SCOPE_READ, &campaigns_resource),
+    EXPORT("/v1/domains", "domains", SCOPE_READ, &domains_resource),
+    EXPORT("/v1/posts", "posts", SCOPE_READ, &posts_resource),
+    EXPORT("/v1/post-metrics", "readings of posts", SCOPE_READ, &post_metrics_resource),
+    EXPORT("/v1/contracts", "contracts", SCOPE_READ, &contracts_resource),
+    EXPORT("/v1/payouts", "payouts", SCOPE_READ, &payouts_resource),
+    EXPORT("/v1/audit-log", "who changed what", SCOPE_ADMIN, &audit_resource),
+    {GET, "/v1/campaigns/{id}/codes/shopify.csv", SCOPE_READ, 0, export_on_shopify,
+     "Codes of a campaign, to import into Shopify", NULL, NULL, NULL},
+    {GET, "/v1/campaigns/{id}/codes/woocommerce.csv", SCOPE_READ, 0, export_on_woocommerce,
+     "Codes of a campaign, to import into WooCommerce", NULL, NULL, NULL},
+    {GET, "/v1/campaigns/{id}/qr.csv", SCOPE_READ, 0, export_on_qr,
+     "Where the QR codes of a campaign's links are", NULL, NULL, NULL},
     {POST, "/v1/links/bulk/create", SCOPE_WRITE, ROUTE_ROWS, bulk_on_create, "Make many links",
      NULL, DRY_RUN, "[{\"destination\": \"https://example.com/\"}]"},
     {POST, "/v1/links/bulk/update", SCOPE_WRITE, ROUTE_ROWS, bulk_on_update, "Change many links",

@@ -4,9 +4,13 @@
 
 #include <assert.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
+#include "server/admin/routes.h"
 #include "server/admin/server.h"
+#include "shared/log.h"
 
 struct stream {
     struct request *request;
@@ -100,6 +104,16 @@ void stream_end(struct stream *stream)
     free(stream);
     evhttp_send_reply_end(request->http);
     request_end(request, status);
+}
+
+void stream_cut(struct stream *stream)
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(stream->request->http);
+
+    log_warn("answer_cut", "path=%s", stream->request->route->path);
+    if (connection && !stream->gone)
+        shutdown(bufferevent_getfd(evhttp_connection_get_bufferevent(connection)), SHUT_RDWR);
+    stream_end(stream);
 }
 
 /* --- a body that is there --- */

@@ -24,6 +24,9 @@ void stream_put(struct stream *stream, struct evbuffer *piece,
 /* True if nobody reads any more. */
 bool stream_gone(const struct stream *stream);
 
+/* Cuts the connection, so that nobody takes a part of the answer for the whole, and ends as below. */
+void stream_cut(struct stream *stream);
+
 /* Ends the answer, the request and the stream. */
 void stream_end(struct stream *stream);
 

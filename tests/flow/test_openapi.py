@@ -136,7 +136,7 @@ def test_who_may(stack, document):
     for path in dict.fromkeys(path.split("/{")[0] for path in document["paths"]):
         listed = stack.kudos.admin("GET", f"{path}?status=all" if path in (
             "/v1/campaigns", "/v1/influencers", "/v1/codes") else path)
-        items = listed.json().get("items") if listed.status == 200 and "json" in listed.headers[
+        items = listed.json().get("items") if listed.status == 200 and "application/json" in listed.headers[
             "Content-Type"] else None
         made.ids[path] = items[0]["id"] if items and "id" in items[0] else 1
     made.ids["/v1/workspaces"] = stack.postgres.value(
