@@ -128,13 +128,13 @@ struct resource conversions_resource = {
     .filters = {{"campaign",
                  "t.campaign_id = (select id from kudos.campaigns where workspace_id = $1::bigint"
                  " and slug = @::text)",
-                 "Only those of the campaign with this slug"},
+                 "Only those of the campaign with this slug", FIELD_TEXT},
                 {"influencer",
                  "t.influencer_id = (select id from kudos.influencers where workspace_id ="
                  " $1::bigint and lower(handle) = lower(@::text))",
-                 "Only those that the influencer with this handle earned"},
-                {"from", "t.occurred_at >= @::timestamptz", "Only from this time on"},
-                {"until", "t.occurred_at < @::timestamptz", "Only before this time"}},
+                 "Only those that the influencer with this handle earned", FIELD_TEXT},
+                {"from", "t.occurred_at >= @::timestamptz", "Only from this time on", FIELD_TIME},
+                {"until", "t.occurred_at < @::timestamptz", "Only before this time", FIELD_TIME}},
     .example = CONVERSIONS_EXAMPLE,
 };
 

@@ -148,7 +148,7 @@ static json_t *resource_schema(const struct resource *resource, unsigned use)
         json_t *property;
 
         if ((use && !(field->flags & use)) || (use && (field->flags & FIELD_INTERNAL)) ||
-            (field->flags & FIELD_HIDDEN))
+            (!use && (field->flags & FIELD_HIDDEN)))
             continue;
         property = field_schema(field, use != 0);
         if (field->what)

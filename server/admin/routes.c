@@ -13,6 +13,7 @@
 #include "server/admin/contracts.h"
 #include "server/admin/conversions.h"
 #include "server/admin/domains.h"
+#include "server/admin/erasures.h"
 #include "server/admin/export.h"
 #include "server/admin/influencers.h"
 #include "server/admin/input.h"
@@ -21,6 +22,7 @@
 #include "server/admin/openapi.h"
 #include "server/admin/posts.h"
 #include "server/admin/qr.h"
+#include "server/admin/report.h"
 #include "server/admin/resource.h"
 #include "server/admin/roster.h"
 #include "server/admin/search.h"
@@ -123,6 +125,15 @@ static const struct route routes[] = {
     ARCHIVE("/v1/contracts", "a", "contract", SCOPE_WRITE, &contracts_resource),
     RESOURCE("/v1/payouts", "a", "payout", "payouts", SCOPE_WRITE, &payouts_resource),
     ARCHIVE("/v1/payouts", "a", "payout", SCOPE_WRITE, &payouts_resource),
+    {GET, "/v1/reports", SCOPE_READ, ROUTE_GUARDED, reports_on_list,
+     "List reports, with what their columns mean", NULL, NULL, NULL},
+    {GET, "/v1/reports/{view}", SCOPE_READ, ROUTE_GUARDED, reports_on_get,
+     "Read a report: a view of schema report; any column is a filter", NULL,
+     "from: only from this time or day on\nuntil: only before this time or day\n"
+     "group: columns to group by, separated by commas; of a time also time:day\n"
+     "sort: columns, separated by commas; -clicks: downwards\n"
+     "limit: how many rows at most (100, up to 10000)\ncursor: next_cursor of the page before\n"
+     "format: json or csv", "?limit=10"},
     {GET, "/v1/search", SCOPE_READ, ROUTE_GUARDED, search_on_get,
      "Find by handle, name, slug, code or tag", NULL,
      "q: a piece of it\nlimit: how many at most (20)", "?q=anna"},
@@ -148,6 +159,13 @@ static const struct route routes[] = {
      &api_keys_resource, NULL, "{\"overlap_s\": 3600}"},
     {DELETE, "/v1/api-keys/{id}", SCOPE_ADMIN, ROUTE_GUARDED, api_keys_on_revoke,
      "Revoke an API key, at once", &api_keys_resource, NULL, NULL},
+    {POST, "/v1/erasures", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
+     resource_on_create, "Erase a customer reference or an influencer's contact data",
+     &erasures_resource, NULL, NULL},
+    {GET, "/v1/erasures", SCOPE_ADMIN, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
+     "List erasures", &erasures_resource, NULL, NULL},
+    {GET, "/v1/erasures/{id}", SCOPE_ADMIN, ROUTE_GUARDED, resource_on_get, "Read an erasure",
+     &erasures_resource, NULL, NULL},
     {GET, "/v1/audit-log", SCOPE_ADMIN, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
      "Who changed what", &audit_resource, NULL, NULL},
     {POST, "/v1/conversions", SCOPE_CONVERSIONS, ROUTE_ROWS, conversions_on_post,

@@ -23,6 +23,7 @@ EMBED(schema_007, "server/schema/007_bulk.sql");
 EMBED(schema_008, "server/schema/008_conversions.sql");
 EMBED(schema_009, "server/schema/009_partners.sql");
 EMBED(schema_010, "server/schema/010_performance.sql");
+EMBED(schema_011, "server/schema/011_erasures.sql");
 
 static const struct migration {
     const char *name;
@@ -39,6 +40,7 @@ static const struct migration {
     {"008_conversions", schema_008},
     {"009_partners", schema_009},
     {"010_performance", schema_010},
+    {"011_erasures", schema_011},
     /* clang-format on */
 };
 

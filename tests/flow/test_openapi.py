@@ -31,21 +31,23 @@ def body_of(operation):
     return None, {}
 
 
+NAMES = {"view": "daily"}  # what stands in other braces than {id}
+
+
 class Made:
     """What the examples have made: ids by the path of their collection."""
 
     def __init__(self):
         self.ids = {}
 
-    def path(self, path, operation):
+    def path(self, path):
         """The path with its braces filled in."""
         for name in re.findall(r"\{(\w+)\}", path):
             stem = path.split("/{")[0]
             if name == "id":
                 path = path.replace("{id}", str(self.ids[stem]))
                 continue
-            parameter = next(each for each in operation["parameters"] if each["name"] == name)
-            path = path.replace("{%s}" % name, parameter["schema"].get("enum", ["x"])[0])
+            path = path.replace("{%s}" % name, NAMES[name])
         return path
 
 
@@ -53,7 +55,7 @@ def call(stack, made, method, path, operation, key=""):
     """Executes an operation's example."""
     body, headers = body_of(operation)
     query = operation.get("x-example-query", "")
-    return stack.kudos.admin(method, made.path(path, operation) + query, body, headers, key=key)
+    return stack.kudos.admin(method, made.path(path) + query, body, headers, key=key)
 
 
 def check_answer(document, operation, answer):
@@ -73,8 +75,7 @@ def in_turn(document):
     what reads and changes, what takes away."""
     def rank(entry):
         method, path, _ = entry
-        return {"POST": 1 if "{id}" in path else 0, "GET": 2, "PATCH": 3, "DELETE": 5}[method] + \
-            (4 if path in ("/v1/erasures",) else 0)
+        return {"POST": 1 if "{id}" in path else 0, "GET": 2, "PATCH": 3, "DELETE": 4}[method]
     return sorted(operations(document), key=rank)
 
 
@@ -102,7 +103,7 @@ def test_every_route_takes_only_what_it_describes(stack, document):
         if operation.get("security") == [] or operation.get("x-streams"):
             continue
         if "application/json" in operation.get("requestBody", {}).get("content", {}):
-            where = made.path(path, operation)
+            where = made.path(path)
             answer = stack.kudos.admin(method, where, {"no-such-field": 1})
             assert "/no-such-field" in pointers(problem(answer, 422)), where
             problem(stack.kudos.admin(method, where, b"{}", {"Content-Type": "text/html"}), 415)

@@ -31,7 +31,8 @@ def problem(answer, status, kind=None):
 
 def pointers(body):
     """The fields that a problem names."""
-    return {error.get("pointer") or error["parameter"] for error in body["errors"]}
+    return {error["pointer"] if "pointer" in error else error["parameter"]
+            for error in body["errors"]}
 
 
 def unique(stem="n"):
