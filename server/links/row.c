@@ -324,7 +324,24 @@ static void take_source(struct reader *reader, struct link_row *row, struct link
     source->values.code = take_field(reader);
 }
 
-bool row_link(struct text tuple, struct link_row *out, struct error *error)
+/* What the row itself leaves out. */
+static void take_relations(const struct relations *relations, struct link_row *row,
+                           struct link_source *source)
+{
+    struct relation campaign, influencer;
+
+    relations_find(relations, RELATION_CAMPAIGN, row->link.campaign, &campaign);
+    relations_find(relations, RELATION_INFLUENCER, row->link.influencer, &influencer);
+    source->campaign_utm = campaign.of[0];
+    source->values.campaign = campaign.of[1];
+    row->link.campaign_name = campaign.of[2];
+    source->handle = influencer.of[0];
+    source->influencer_name = influencer.of[1];
+    source->influencer_url = influencer.of[2];
+}
+
+bool row_link(struct text tuple, const struct relations *relations, struct link_row *out,
+              struct error *error)
 {
     struct reader reader = reader_of(tuple, LINK_FIELDS);
     struct link_source source = {.values = {.handle = {NULL, 0}}};
@@ -348,6 +365,8 @@ bool row_link(struct text tuple, struct link_row *out, struct error *error)
     take_source(&reader, out, &source);
     if (!finish(&reader, "kudos.links", error))
         return false;
+    if (relations)
+        take_relations(relations, out, &source);
     good = check_link(out) && set_state(out, state) && compile_link(out, &source);
     out->has_problem = !good;
     assert(good || out->problem.text[0] != '\0');
@@ -413,4 +432,14 @@ bool row_domain(struct text tuple, struct domain_row *out, struct error *error)
     if (out->has_problem)
         error_set(&out->problem, "id or host out of range");
     return true;
+}
+
+bool row_relation(struct text tuple, uint64_t *id, struct relation *out, struct error *error)
+{
+    struct reader reader = reader_of(tuple, 1 + RELATION_TEXTS);
+
+    *id = take_integer(&reader, 8);
+    for (int i = 0; i < RELATION_TEXTS; i++)
+        out->of[i] = take_field(&reader);
+    return finish(&reader, "what links belong to", error);
 }

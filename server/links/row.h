@@ -14,6 +14,7 @@
 
 #include "server/links/destination.h"
 #include "server/links/link.h"
+#include "server/links/relations.h"
 #include "server/links/rules.h"
 #include "server/links/target.h"
 #include "shared/error.h"
@@ -36,6 +37,16 @@
     " left join lateral (select handle, name, (select p.url from kudos.influencer_profiles p" \
     " where p.influencer_id = influencers.id order by p.followers desc nulls last, p.id"      \
     " limit 1) as url from kudos.influencers where id = l.influencer_id limit 1) i on true"
+/* The same without looking up what struct relations holds, which row_link() then does. */
+#define ROW_LINK_OWN_COLUMNS                                                                       \
+    "l.id, l.workspace_id, l.domain_id, l.campaign_id, l.influencer_id, l.changed,"                \
+    " l.redirect_status, l.pass_query, l.click_id, l.used_up, l.state, l.starts_at, l.expires_at," \
+    " l.slug, l.slug_key, l.destination, l.fallback, l.rules, l.utm,"                              \
+    " null, null, null, null, null, null,"                                                         \
+    " case when l.names_code"                                                                      \
+    " or l.campaign_id in (select id from kudos.campaigns where names_code) then"                  \
+    " (select k.code from kudos.codes k where k.campaign_id = l.campaign_id"                       \
+    " and k.influencer_id = l.influencer_id order by k.id limit 1) end"
 #define ROW_LINK_ID_COLUMNS "id, domain_id, slug_key"
 #define ROW_DOMAIN_COLUMNS                                                            \
     "id, workspace_id, case_sensitive, is_default, click_id, redirect_status, host,"  \
@@ -73,7 +84,12 @@ bool row_tuple(const char *message, size_t length, struct text *tuple,
                struct error *error) MUST_CHECK;
 
 /* Each: a tuple of the columns above; texts point into it, or into `out`. False only if the tuple
- * does not have these columns at all. */
-bool row_link(struct text tuple, struct link_row *out, struct error *error) MUST_CHECK;
+ * does not have these columns at all. `relations`: NULL, or what the tuple's own columns leave out. */
+bool row_link(struct text tuple, const struct relations *relations, struct link_row *out,
+              struct error *error) MUST_CHECK;
 bool row_link_id(struct text tuple, struct link_id_row *out, struct error *error) MUST_CHECK;
 bool row_domain(struct text tuple, struct domain_row *out, struct error *error) MUST_CHECK;
+
+/* An id and three texts. */
+bool row_relation(struct text tuple, uint64_t *id, struct relation *out,
+                  struct error *error) MUST_CHECK;

@@ -62,6 +62,7 @@ struct sync {
     int64_t salts_due_us;
     char identity[REPLICA_SOURCE_MAX];   /* of the server that is polled */
     char snapshot[REPLICA_SNAPSHOT_MAX]; /* up to which the replica holds all changes */
+    struct relations *relations;         /* of a snapshot that is being built; NULL: none */
     struct link_row link;                /* too large for the stack of a callback */
 };
 
@@ -80,6 +81,8 @@ static const char COPY_CHANGED_DOMAINS[] =
     COPY("select " ROW_DOMAIN_COLUMNS " from kudos.domains" CHANGED);
 static const char COPY_LINKS[] =
     COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM " order by l.domain_id, l.slug_key");
+static const char COPY_OWN_LINKS[] =
+    COPY("select " ROW_LINK_OWN_COLUMNS " from kudos.links l order by l.domain_id, l.slug_key");
 static const char COPY_LINK_IDS[] =
     COPY("select " ROW_LINK_ID_COLUMNS " from kudos.links order by id");
 static const char COPY_DOMAINS[] =
@@ -145,7 +148,7 @@ static bool store_link(struct sync *sync, struct text tuple, struct error *error
 {
     struct link_row *row = &sync->link;
 
-    if (!row_link(tuple, row, error) || !begin_change(sync, error))
+    if (!row_link(tuple, NULL, row, error) || !begin_change(sync, error))
         return false;
     sync->rows++;
     if (row->has_note)
@@ -385,7 +388,7 @@ static bool on_built_link(struct text tuple, void *argument, struct error *error
     struct sync *sync = argument;
     struct link_row *row = &sync->link;
 
-    if (!row_link(tuple, row, error))
+    if (!row_link(tuple, sync->relations, row, error))
         return false;
     if (row->has_note)
         note(sync, "links", row->link.id, &row->note);
@@ -423,6 +426,20 @@ static bool on_built_domain(struct text tuple, void *argument, struct error *err
     return true;
 }
 
+/* All links in the order of their keys; what they belong to comes first where that fits in memory. */
+static bool build_links(struct sync *sync, struct error *error)
+{
+    struct relations *relations = relations_new();
+    bool fits = false, good = relations_load(relations, sync->source, &fits, error);
+
+    sync->relations = fits ? relations : NULL;
+    good = good && source_copy(sync->source, fits ? COPY_OWN_LINKS : COPY_LINKS, on_built_link,
+                               sync, error);
+    sync->relations = NULL;
+    relations_free(relations);
+    return good;
+}
+
 static bool snapshot(struct sync *sync, struct error *error)
 {
     int64_t start_us = clock_mono_us();
@@ -434,7 +451,7 @@ static bool snapshot(struct sync *sync, struct error *error)
         !source_begin(sync->source, &state, error) || !remember(sync, &state, error) ||
         !replica_build_begin(sync->writer, error) || !salts_build(sync->writer, &salts, error) ||
         !source_copy(sync->source, COPY_DOMAINS, on_built_domain, sync, error) ||
-        !source_copy(sync->source, COPY_LINKS, on_built_link, sync, error) ||
+        !build_links(sync, error) ||
         !source_copy(sync->source, COPY_LINK_IDS, on_built_link_id, sync, error) ||
         !source_commit(sync->source, error) ||
         !replica_build_finish(sync->writer, sync->identity, sync->snapshot, error))

@@ -2,6 +2,8 @@
 salts of visitor values."""
 
 import datetime
+import os
+import shutil
 
 from support.wait import holds_for, wait_until
 
@@ -81,6 +83,34 @@ def test_changes_reach_every_link_made_of_them(stack):
     wait_for(stack.kudos, other, "https://example.com/ann")
     stack.postgres.sql("update kudos.campaigns set utm = null where id = %s", spring)
     wait_for(stack.kudos, links[anna][0], "https://example.com/0?c=")
+
+
+def test_a_snapshot_is_what_polling_has_made(stack):
+    """Built anew, the replica says the same of every link: what each belongs to is read at once then."""
+    own = campaign(stack, "own", '{"source": "{handle}", "content": "{code}"}')
+    plain, carla = campaign(stack, "plain"), influencer(stack, "carla")
+    dora = influencer(stack, "Dora D")
+    code(stack, own, carla, "CARLA5")
+    for platform, url, followers in (("instagram", "https://instagram.example/c", 5), ("youtube", "https://youtube.example/c", 9)):
+        stack.postgres.sql("insert into kudos.influencer_profiles (workspace_id, influencer_id, platform, url, followers)"
+                           " select workspace_id, id, %s, %s, %s from kudos.influencers where id = %s",
+                           platform, url, followers, carla)
+    slugs = [stack.add_link(f"https://example.com/{{campaign}}/{{handle}}?c={{code}}&n={n}", live=False, **belongs)
+             for n, belongs in enumerate((
+                 {}, {"campaign_id": own}, {"campaign_id": plain}, {"influencer_id": carla},
+                 {"campaign_id": own, "influencer_id": carla}, {"campaign_id": own, "influencer_id": dora},
+                 {"campaign_id": plain, "influencer_id": carla}))]
+    stack.wait_live(slugs[-1])
+
+    def pages():
+        return [(location(stack.kudos, slug), stack.kudos.get(f"/{slug}+").text) for slug in slugs]
+    before, built = pages(), stack.kudos.metric("replica_snapshots_total")
+    assert before[4][0] == "https://example.com/own/carla?c=CARLA5&n=4&utm_source=carla&utm_content=CARLA5"
+    assert "https://youtube.example/c" in before[4][1] and "Dora D" in before[5][1]
+    shutil.rmtree(os.path.join(stack.kudos.settings["data_dir"], "replica"))
+    wait_until(lambda: stack.kudos.metric("replica_snapshots_total") > built, 20, "a new snapshot")
+    stack.add_link()  # is served from the new one
+    assert pages() == before
 
 
 def test_a_links_own_utm_parameters_override_one_by_one(stack):

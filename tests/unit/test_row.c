@@ -139,7 +139,7 @@ static struct link_row read_sample(const struct sample *sample)
     struct error error = {""};
 
     put_link(sample);
-    if (!row_link(written(), &row, &error))
+    if (!row_link(written(), NULL, &row, &error))
         fail_msg("%s", error.text);
     return row;
 }
@@ -158,7 +158,7 @@ static void whole_link(void **state)
 
     (void)state;
     put_link(&good);
-    assert_true(row_link(written(), &row, &error));
+    assert_true(row_link(written(), NULL, &row, &error));
     assert_false(row.has_problem);
     assert_int_equal(row.link.id, 9);
     assert_int_equal(row.link.workspace, 2);
@@ -198,7 +198,7 @@ static void compiled_link(void **state)
     sample.code = "ANA20";
     sample.profile = "https://social.example/ana";
     put_link(&sample);
-    assert_true(row_link(written(), &row, &error));
+    assert_true(row_link(written(), NULL, &row, &error));
     assert_false(row.has_problem);
     assert_false(row.has_note);
     assert_int_equal(row.link.redirect_status, 0);
@@ -216,7 +216,7 @@ static void compiled_link(void **state)
     assert_text(choice.destination, "https://r.example/spring?utm_source=Ana%2F1&utm_term=a%20b");
     sample.name = "Ana Berg";
     put_link(&sample);
-    assert_true(row_link(written(), &row, &error));
+    assert_true(row_link(written(), NULL, &row, &error));
     assert_text(row.link.influencer_name, "Ana Berg");
 }
 
@@ -233,7 +233,7 @@ static void links_served_without_a_part(void **state)
     sample.utm = "{\"source\": 7, \"other\": \"x\"}";
     sample.profile = "javascript:alert(1)";
     put_link(&sample);
-    assert_true(row_link(written(), &row, &error));
+    assert_true(row_link(written(), NULL, &row, &error));
     assert_false(row.has_problem);
     assert_true(row.has_note);
     assert_non_null(strstr(row.note.text, "rules: /0/if/device/0"));
@@ -247,7 +247,7 @@ static void links_served_without_a_part(void **state)
     sample.handle = handle;
     sample.destination = destination;
     put_link(&sample);
-    assert_true(row_link(written(), &row, &error));
+    assert_true(row_link(written(), NULL, &row, &error));
     assert_false(row.has_problem);
     assert_true(row.has_note);
     assert_int_equal(row.link.destination.length, strlen(destination) - strlen("{handle}"));
@@ -365,7 +365,7 @@ static bool read_exactly(const char *bytes, size_t length)
 
     assert_non_null(copy);
     memcpy(copy, bytes, length);
-    read = row_link((struct text){copy, length}, &row, &error);
+    read = row_link((struct text){copy, length}, NULL, &row, &error);
     free(copy);
     return read;
 }
