@@ -692,11 +692,14 @@ def test_the_guide_works(make_stack, tmp_path):
                         *blocks[1:]])
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=False,
-        env={**stack.kudos.environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        cwd=tmp_path, env={**stack.kudos.environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}",
              "ADMIN": f"http://127.0.0.1:{stack.kudos.admin_port}", "KEY": stack.kudos.key(),
              "LINK": str(first + 1)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"slug":"spring-anna"' in done.stdout and '"state":"archived"' in done.stdout
+    for shown in ('"slug":"spring-launch"', '"handle":"anna"', '"code":"ANNA15"',
+                  '"action":"update"', '"data_freshness":', '"remaining":'):
+        assert shown in done.stdout, shown
     assert '"items":[' in done.stdout and '"stored":{"available":true' in done.stdout
 
 

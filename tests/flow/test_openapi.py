@@ -3,11 +3,13 @@ route refuses whoever may not call it. Both are made from the document, so a new
 
 import json
 import re
+import time
 
 import pytest
 
 from support.api import make_key, make_workspace, pointers, problem
 from support.openapi import check_document, matches, operations
+from support.wait import wait_until
 
 LESSER = {"read": "conversions", "write": "read", "admin": "write", "conversions": "read"}
 
@@ -169,3 +171,24 @@ def test_who_may(stack, document):
             none = call(stack, nothing, method, path, operation, key=stranger)
             assert problem(theirs, 404, "not-found") == problem(none, 404, "not-found"), where
     assert everything(stack) == before
+
+
+# PostgreSQL away ----------------------------------------------------------------------------------
+
+def test_every_route_says_at_once_that_postgresql_is_away(make_stack):
+    stack = make_stack(durable=True).start()
+    document = stack.kudos.admin("GET", "/v1/openapi.json", key=None).json()
+    assert stack.kudos.admin("GET", "/v1/links").status == 200  # the key is remembered
+    made = Made()
+    made.ids = dict.fromkeys((path.split("/{")[0] for path in document["paths"]), 1)
+    stack.postgres.stop("immediate")
+    for method, path, operation in operations(document):
+        if operation.get("security") == [] or path == "/v1/links/{id}/stats":
+            continue  # they need no PostgreSQL
+        begun = time.monotonic()
+        answer = call(stack, made, method, path, operation)
+        assert time.monotonic() - begun < 2, (method, path)
+        problem(answer, 503)
+        assert int(answer.headers["Retry-After"]) >= 1, (method, path)
+    stack.postgres.start()
+    wait_until(lambda: stack.kudos.admin("GET", "/v1/links").status == 200, 10)
