@@ -22,8 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/bulk_plan.h"
 #include "server/admin/bulk_row.h"
-#include "server/admin/intake.h"
 #include "server/admin/links.h"
 #include "server/admin/live.h"
 #include "server/admin/once.h"
@@ -43,9 +43,7 @@ struct batch {
 /* Owned by the request. */
 struct bulk {
     struct request *request;
-    enum bulk_action action;
-    bool dry_run;
-    enum rows_format format;
+    struct bulk_plan plan;
     struct rows *rows;
     struct once once;
     struct transaction *transaction;
@@ -99,6 +97,7 @@ static void bulk_free(void *state)
         event_free(bulk->turn);
     if (bulk->items)
         evbuffer_free(bulk->items);
+    bulk_plan_clear(&bulk->plan);
     batch_free(bulk->filling);
     batch_free(bulk->sent);
     rows_free(bulk->rows);
@@ -166,7 +165,7 @@ static void set_link(const struct bulk *bulk, struct bulk_row *row, const PGresu
 {
     int64_t id = strtoll(PQgetvalue(result, at, PQfnumber(result, "id")), NULL, 10);
 
-    if (bulk->dry_run && row->status == BULK_CREATED)
+    if (bulk->plan.dry_run && row->status == BULK_CREATED)
         id = 0;
     bulk_row_set_link(row, bulk->request->admin, id,
                       PQgetvalue(result, at, PQfnumber(result, "host")),
@@ -273,7 +272,7 @@ static void on_updated(const struct pool_answer *answer, void *argument)
             bulk_row_refuse(row, "", "an earlier row names the same link");
         } else if (is_found(row, result, at)) {
             assert(!PQgetisnull(result, at, PQfnumber(result, "id")));
-            row->status = bulk->action == BULK_ARCHIVE ? BULK_ARCHIVED : BULK_UPDATED;
+            row->status = bulk->plan.action == BULK_ARCHIVE ? BULK_ARCHIVED : BULK_UPDATED;
             set_link(bulk, row, result, at);
         }
     }
@@ -289,7 +288,7 @@ static bool batch_has(const struct batch *batch, enum bulk_status status)
     return false;
 }
 
-static void batch_end(struct bulk *bulk)
+static void batch_put(struct bulk *bulk)
 {
     for (size_t i = 0; i < bulk->sent->count; i++) {
         bulk->counts[bulk->sent->rows[i].status]++;
@@ -300,13 +299,56 @@ static void batch_end(struct bulk *bulk)
     bulk_go_on(bulk);
 }
 
+/* $1 workspace, $2 rows, $3 source */
+static const struct statement note_clicks = {
+    .sql = "insert into kudos.imported_totals (link_id, workspace_id, source, clicks)"
+           " select distinct on (r.id) r.id, $1::bigint, $3::text, r.clicks"
+           " from json_to_recordset($2::json) as r(i int, id bigint, clicks bigint)"
+           " order by r.id, r.i on conflict (link_id) do update set source = excluded.source,"
+           " clicks = excluded.clicks, imported_at = now()"};
+
+static void on_noted(const struct pool_answer *answer, void *argument)
+{
+    struct bulk *bulk = argument;
+
+    if (is_done(bulk, answer))
+        batch_put(bulk);
+}
+
+/* The rows are there; what links had elsewhere is noted. */
+static void batch_end(struct bulk *bulk)
+{
+    const char *parameters[] = {bulk->workspace, NULL, bulk->plan.map.source};
+    json_t *array = json_array();
+    char *text;
+
+    for (size_t i = 0; bulk->plan.importing && !bulk->plan.dry_run && i < bulk->sent->count; i++) {
+        const struct bulk_row *row = &bulk->sent->rows[i];
+
+        if (row->clicks >= 0 && row->status != BULK_ERROR)
+            json_array_append_new(array, json_pack("{s:I, s:I, s:I}", "i", (json_int_t)row->number,
+                                                   "id", (json_int_t)row->id, "clicks",
+                                                   (json_int_t)row->clicks));
+    }
+    if (json_array_size(array) > 0) {
+        text = json_dumps(array, JSON_COMPACT);
+        assert(text);
+        parameters[1] = text;
+        transaction_query(bulk->transaction, &note_clicks, 3, parameters, on_noted, bulk);
+        free(text);
+    } else {
+        batch_put(bulk);
+    }
+    json_decref(array);
+}
+
 static void batch_go_on(struct bulk *bulk)
 {
     if (batch_has(bulk->sent, BULK_TAKEN))
         ask(bulk, &find, BULK_TAKEN, on_found);
     else if (!batch_has(bulk->sent, BULK_PENDING))
         batch_end(bulk);
-    else if (bulk->action == BULK_CREATE)
+    else if (bulk->plan.action == BULK_CREATE)
         ask(bulk, &insert, BULK_PENDING, on_inserted);
     else
         ask(bulk, &update, BULK_PENDING, on_updated);
@@ -343,10 +385,11 @@ static void commit(void *argument)
 static void finish(struct bulk *bulk)
 {
     static const char *const actions[] = {"bulk create", "bulk update", "bulk archive"};
+    const char *action = bulk->plan.importing ? "import" : actions[bulk->plan.action];
     struct evbuffer *body = evbuffer_new();
 
     assert(body);
-    evbuffer_add_printf(body, "{\"dry_run\":%s", bulk->dry_run ? "true" : "false");
+    evbuffer_add_printf(body, "{\"dry_run\":%s", bulk->plan.dry_run ? "true" : "false");
     for (int i = BULK_CREATED; i < BULK_STATUSES; i++)
         evbuffer_add_printf(body, ",\"%s\":%zu", bulk_status_name((enum bulk_status)i),
                             bulk->counts[i]);
@@ -355,10 +398,10 @@ static void finish(struct bulk *bulk)
     evbuffer_add_printf(body, "\n]}\n");
     evbuffer_free(bulk->items);
     bulk->items = body;
-    if (bulk->dry_run)
+    if (bulk->plan.dry_run)
         answer_all(bulk);
     else
-        once_keep(&bulk->once, body, actions[bulk->action], "link", commit, bulk);
+        once_keep(&bulk->once, body, action, "link", commit, bulk);
 }
 
 /* --- reading, and what comes next --- */
@@ -391,7 +434,7 @@ static bool read_slice(struct bulk *bulk)
         row->number = bulk->number++;
         row->line = rows_line(bulk->rows);
         batch->count++;
-        bulk_row_read(row, bulk->request, bulk->action, bulk->format, json);
+        bulk_plan_row(&bulk->plan, bulk->request, row, json);
     }
     return true;
 }
@@ -445,25 +488,7 @@ static void on_begun(const struct pool_answer *answer, void *argument)
 
 /* --- the request --- */
 
-static bool check_query(struct request *request, bool *dry_run)
-{
-    for (size_t i = 0; i < request->query.count; i++) {
-        const char *name = request->query.names[i], *value = request->query.values[i];
-
-        if (strcmp(name, "dry_run") != 0)
-            request_bad_parameter(request, name, "there is no such parameter");
-        else if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
-            request_bad_parameter(request, name, "must be true or false");
-        else
-            *dry_run = strcmp(value, "true") == 0;
-    }
-    if (!request_is_bad(request))
-        return true;
-    request_bad_answer(request, 422, "invalid", "the call cannot be made as it was asked for");
-    return false;
-}
-
-static void start(struct request *request, enum bulk_action action)
+static void run(struct request *request, enum bulk_action action, bool importing)
 {
     const struct admin *admin = request->admin;
     struct bulk *bulk = calloc(1, sizeof *bulk);
@@ -472,11 +497,10 @@ static void start(struct request *request, enum bulk_action action)
     request->state = bulk;
     request->free_state = bulk_free;
     bulk->request = request;
-    bulk->action = action;
-    if (!check_query(request, &bulk->dry_run) || !intake_rows(request, &bulk->format))
+    if (!bulk_plan_read(&bulk->plan, request, action, importing))
         return;
     snprintf(bulk->workspace, sizeof bulk->workspace, "%" PRId64, request->key.workspace);
-    bulk->rows = rows_new(bulk->format, evhttp_request_get_input_buffer(request->http));
+    bulk->rows = rows_new(bulk->plan.format, evhttp_request_get_input_buffer(request->http));
     bulk->items = evbuffer_new();
     bulk->turn = evtimer_new(admin->base, on_turn, bulk);
     bulk->filling = batch_new();
@@ -489,15 +513,20 @@ static void start(struct request *request, enum bulk_action action)
 
 void bulk_on_create(struct request *request)
 {
-    start(request, BULK_CREATE);
+    run(request, BULK_CREATE, false);
 }
 
 void bulk_on_update(struct request *request)
 {
-    start(request, BULK_UPDATE);
+    run(request, BULK_UPDATE, false);
 }
 
 void bulk_on_archive(struct request *request)
 {
-    start(request, BULK_ARCHIVE);
+    run(request, BULK_ARCHIVE, false);
+}
+
+void bulk_on_import(struct request *request)
+{
+    run(request, BULK_CREATE, true);
 }

@@ -11,6 +11,9 @@
 /* Makes the statements; once, at start, after links_prepare(). */
 bool bulk_prepare(struct error *error) MUST_CHECK;
 
+/* POST /v1/links/import: links out of another service's export (import_map.h). */
+void bulk_on_import(struct request *request);
+
 void bulk_on_create(struct request *request);
 void bulk_on_update(struct request *request);
 void bulk_on_archive(struct request *request);

@@ -94,6 +94,7 @@ void bulk_row_read(struct bulk_row *row, struct request *request, enum bulk_acti
     json_t *errors;
 
     row->status = BULK_PENDING;
+    row->clicks = -1;
     row->sent = json_pack("{s:I}", "i", (json_int_t)row->number);
     if (format == ROWS_CSV)
         set_row_type(links, json);
@@ -132,6 +133,7 @@ void bulk_row_set_link(struct bulk_row *row, const struct admin *admin, int64_t 
     assert(link);
     if (id == 0)
         json_object_del(link, "id");
+    row->id = id;
     free(row->link);
     row->link = json_dumps(link, JSON_COMPACT);
     assert(row->link);

@@ -30,6 +30,8 @@ struct bulk_row {
     json_t *sent;   /* for set_sql.h; owned */
     json_t *errors; /* array of {"pointer", "detail"}, or NULL; owned */
     char *link;     /* of its link: ,"id":…,"slug":…,"short_url":… or NULL; owned */
+    int64_t id;     /* of its link; 0: not known */
+    int64_t clicks; /* that it had elsewhere; -1: not known */
     bool external;  /* it has an external_id, by which it may be found */
     bool make_slug; /* the slug is generated */
     unsigned attempts;

@@ -70,6 +70,11 @@
     "size: pixels (512)\nmargin: modules around it (4)\nlevel: of error correction: L, M, Q or H " \
     "(M)"                                                                                          \
     "\ncolour: of what is dark (000000)\nbackground: a colour, or transparent (ffffff)"
+#define IMPORT_COLUMNS                                                                             \
+    "source: bitly, yourls, kutt, shlink, dub, or columns\ndomain: where the links go\n"           \
+    "campaign: what they count for\nslug: name of that column\ndestination: name of that column\n" \
+    "title: name of that column\ntags: name of that column\ncreated_at: name of that column\n"     \
+    "clicks: name of that column\n" DRY_RUN
 #define DRY_RUN "dry_run: true: answer what would be done, and do nothing"
 
 /* clang-format off */
@@ -113,6 +118,9 @@ static const struct route routes[] = {
      NULL, DRY_RUN, "[{\"slug\": \"spring-anna\", \"title\": \"Anna\"}]"},
     {POST, "/v1/links/bulk/archive", SCOPE_WRITE, ROUTE_ROWS, bulk_on_archive, "Archive many links",
      NULL, DRY_RUN, "[{\"id\": 17}]"},
+    {POST, "/v1/links/import", SCOPE_WRITE, ROUTE_ROWS, bulk_on_import,
+     "Import links from another service, with their names, dates and clicks", NULL, IMPORT_COLUMNS,
+     "[]"},
     {POST, "/v1/campaigns/{id}/roster", SCOPE_WRITE, ROUTE_ROWS, roster_on_post,
      "Give each of many influencers a link and a code", NULL, DRY_RUN,
      "{\"influencers\": [{\"handle\": \"anna\", \"name\": \"Anna\"}],"

@@ -32,7 +32,8 @@ static bool is_written(const struct field *field)
 /* "r as (…)": the rows that were sent. */
 static void put_rows(FILE *out, const struct resource *links)
 {
-    fputs("with r as (select * from json_to_recordset($2::json) as r(i int, m bigint, k_id bigint,"
+    fputs("with r as (select * from json_to_recordset($2::json) as r(i int, m bigint, made "
+          "timestamptz, k_id bigint,"
           " k_external text,"
           " k_slug text, k_host text",
           out);
@@ -105,12 +106,13 @@ static void put_insert(FILE *out, const struct resource *resource, const char *r
     put_rows(out, resource);
     fprintf(out, "v as materialized (select r.*, nextval('%s_id_seq') as id", resource->table);
     put_values(out, resource, true);
-    fprintf(out, " from r), w as (insert into %s as t (id, workspace_id", resource->table);
+    fprintf(out, " from r), w as (insert into %s as t (id, workspace_id, created_at",
+            resource->table);
     for (size_t i = 0; i < resource->count; i++) {
         if (is_written(&resource->fields[i]))
             fprintf(out, ", %s", resource->fields[i].column);
     }
-    fputs(") overriding system value select v.id, $1::bigint", out);
+    fputs(") overriding system value select v.id, $1::bigint, coalesce(v.made, now())", out);
     for (size_t i = 0; i < resource->count; i++) {
         if (is_written(&resource->fields[i]))
             fprintf(out, ", v.v_%zu", i);

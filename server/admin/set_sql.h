@@ -4,7 +4,8 @@
  * $1 is the workspace, $2 a JSON array with an object for each row: "i" its place, which comes back
  * with its result, "m" the mask of the fields given, "p_N" the value of field N as text (of a
  * reference: its id), "q_N" the name of a reference; to find a link "k_id", "k_external", or "k_slug" with
- * "k_host" (absent: the default domain). What is absent is null. */
+ * "k_host" (absent: the default domain); "made" when it was made, if that was not now. What is absent
+ * is null. */
 #include "server/admin/fields.h"
 
 /* A link's host as links_short_url() wants it. */

@@ -24,6 +24,7 @@ EMBED(schema_008, "server/schema/008_conversions.sql");
 EMBED(schema_009, "server/schema/009_partners.sql");
 EMBED(schema_010, "server/schema/010_performance.sql");
 EMBED(schema_011, "server/schema/011_erasures.sql");
+EMBED(schema_012, "server/schema/012_imports.sql");
 
 static const struct migration {
     const char *name;
@@ -41,6 +42,7 @@ static const struct migration {
     {"009_partners", schema_009},
     {"010_performance", schema_010},
     {"011_erasures", schema_011},
+    {"012_imports", schema_012},
     /* clang-format on */
 };
 
