@@ -38,7 +38,9 @@ static bool prepare_offer(struct replica_writer *writer, struct salt offer[OFFER
     return true;
 }
 
-/* Days are named by this machine's clock, and deleted by PostgreSQL's. */
+/* Days are named by this machine's clock, and deleted by PostgreSQL's. Naming the column makes it an
+ * error where there is no key yet: in a database that is just being restored, whose own salts are
+ * still to come. */
 static void make_sql(const struct salt offer[OFFERED], char *out, size_t size)
 {
     size_t used =
@@ -55,7 +57,7 @@ static void make_sql(const struct salt offer[OFFERED], char *out, size_t size)
     }
     used += (size_t)snprintf(
         out + used, size - used,
-        " on conflict do nothing;"
+        " on conflict (day) do nothing;"
         " delete from kudos.visitor_salts"
         " where day < (now() at time zone 'UTC')::date - %d;"
         " select day - date '1970-01-01', encode(salt, 'hex') from kudos.visitor_salts"
