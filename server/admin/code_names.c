@@ -102,6 +102,7 @@ static void put_percent(struct name *name, const char *percent)
     size_t length = strlen(percent);
 
     if (strchr(percent, '.')) {
+        assert(length > 0);
         while (length > 1 && percent[length - 1] == '0')
             length--;
         length -= percent[length - 1] == '.';

@@ -58,7 +58,7 @@ static const struct statement search = {
 /* "%…%", with what "like" reads escaped. */
 static void put_pattern(const char *text, char out[2 * SEARCH_LONGEST + 3])
 {
-    assert(strlen(text) <= SEARCH_LONGEST);
+    assert(text && strlen(text) <= SEARCH_LONGEST);
     *out++ = '%';
     for (; *text; text++) {
         if (strchr("%_\\", *text))
