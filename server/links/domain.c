@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "server/links/record.h"
+
 #define TEXT_COUNT 6
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are copied as they are");
@@ -56,13 +58,7 @@ size_t domain_encode(const struct domain *domain, unsigned char out[DOMAIN_RECOR
     size_t length = sizeof header;
 
     texts_of(&copy, texts);
-    for (int i = 0; i < TEXT_COUNT; i++) {
-        assert(texts[i]->length <= maxima[i]);
-        header.lengths[i] = (uint16_t)texts[i]->length;
-        if (texts[i]->length > 0)
-            memcpy(out + length, texts[i]->bytes, texts[i]->length);
-        length += texts[i]->length;
-    }
+    length = record_put_texts(out, length, texts, maxima, TEXT_COUNT, header.lengths);
     memcpy(out, &header, sizeof header);
     return length;
 }
@@ -71,7 +67,6 @@ bool domain_decode(const unsigned char *bytes, size_t length, struct domain *out
 {
     struct header header;
     struct text *texts[TEXT_COUNT];
-    size_t at = sizeof header;
 
     if (length < sizeof header)
         return false;
@@ -85,11 +80,6 @@ bool domain_decode(const unsigned char *bytes, size_t length, struct domain *out
         .redirect_status = header.redirect_status,
     };
     texts_of(out, texts);
-    for (int i = 0; i < TEXT_COUNT; i++) {
-        if (header.lengths[i] > maxima[i] || header.lengths[i] > length - at)
-            return false;
-        *texts[i] = (struct text){(const char *)bytes + at, header.lengths[i]};
-        at += header.lengths[i];
-    }
-    return at == length;
+    return record_take_texts(bytes, length, sizeof header, header.lengths, maxima, TEXT_COUNT,
+                             texts);
 }

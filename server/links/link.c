@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "server/links/record.h"
+
 #define TEXT_COUNT 7
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are copied as they are");
@@ -72,13 +74,7 @@ size_t link_encode(const struct link *link, unsigned char out[LINK_RECORD_MAX])
 
     assert(link->fragment_offset <= link->destination.length);
     texts_of(&copy, texts);
-    for (int i = 0; i < TEXT_COUNT; i++) {
-        assert(texts[i]->length <= maxima[i]);
-        header.lengths[i] = (uint16_t)texts[i]->length;
-        if (texts[i]->length > 0)
-            memcpy(out + length, texts[i]->bytes, texts[i]->length);
-        length += texts[i]->length;
-    }
+    length = record_put_texts(out, length, texts, maxima, TEXT_COUNT, header.lengths);
     memcpy(out, &header, sizeof header);
     return length;
 }
@@ -87,7 +83,6 @@ bool link_decode(const unsigned char *bytes, size_t length, struct link *out)
 {
     struct header header;
     struct text *texts[TEXT_COUNT];
-    size_t at = sizeof header;
 
     if (length < sizeof header)
         return false;
@@ -109,11 +104,7 @@ bool link_decode(const unsigned char *bytes, size_t length, struct link *out)
         .state = header.state,
     };
     texts_of(out, texts);
-    for (int i = 0; i < TEXT_COUNT; i++) {
-        if (header.lengths[i] > maxima[i] || header.lengths[i] > length - at)
-            return false;
-        *texts[i] = (struct text){(const char *)bytes + at, header.lengths[i]};
-        at += header.lengths[i];
-    }
-    return at == length && out->fragment_offset <= out->destination.length;
+    return record_take_texts(bytes, length, sizeof header, header.lengths, maxima, TEXT_COUNT,
+                             texts) &&
+           out->fragment_offset <= out->destination.length;
 }

@@ -11,7 +11,8 @@
  *
  * Redis is not touched. A step is an event of an origin of its own, which Redis does not have: the
  * next pass of flush sees that Redis is behind the watermark and recovers its totals from
- * clicks_hourly, whatever died in between. A crash leaves whole steps; the same command then chooses
+ * clicks_hourly, whatever died in between. Conversions by these clicks are marked as if the click were
+ * still to come, so flush decides again who earned them. A crash leaves whole steps; the same command then chooses
  * what is left. Limits of links (max_clicks) are looked at again at the end, also for runs that were
  * interrupted. */
 #include <assert.h>
@@ -360,7 +361,9 @@ static const char MOVE[] =
     "     case when verdict = 'human' then n else 0 end"
     "   from differences order by link_id, hour, verdict"
     "   on conflict (link_id, hour, verdict, partition) do update"
-    "   set clicks = h.clicks + excluded.clicks, human = h.human + excluded.human)"
+    "   set clicks = h.clicks + excluded.clicks, human = h.human + excluded.human),"
+    " awaited as (update kudos.conversions v set click_awaited = true from moved m"
+    "   where v.click_origin = m.origin and v.click_seq = m.seq)"
     " select count(*) from moved";
 
 static const char DROP_EMPTY[] =

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from support.feeder import Feeder
+from support.wait import wait_until
 
 STACK = {"roles": "flush", "settings": {"datacenter_asns": "builtin 64500"}}
 HOUR = 3600 * 10**6
@@ -125,6 +126,29 @@ def test_limits_are_looked_at_again(stack, link):
     reclassify(stack, "--link", str(number), "--asn", "7", "--to", "bot", "--because", "a farm")
     assert not used_up()
     stack.assert_consistent()
+
+
+def test_who_earned_a_sale_is_decided_again(stack, link):
+    number, _ = link
+    stack.postgres.sql("with who as (insert into kudos.influencers (workspace_id, handle) select workspace_id, 'seller'"
+                       " from kudos.links where id = %s returning id)"
+                       " update kudos.links set influencer_id = who.id from who where links.id = %s", number, number)
+    feeder = feed(stack, (1, {"link": number, "asn": 77}))
+    sale = stack.postgres.value(
+        "insert into kudos.conversions (workspace_id, event, key, occurred_at, occurred_told, path, verified, click_id,"
+        " click_verified, click_origin, click_seq, click_link_id, click_time) select workspace_id, 'lead', 'x', now(),"
+        " true, 'api', true, 'x', true, origin, seq, link_id, date_trunc('milliseconds', time) from kudos.clicks"
+        " where origin = %s returning id", feeder.origin)
+    stack.postgres.sql("select kudos.credit_conversion(%s)", sale)
+    def status():
+        return stack.postgres.sql("select status::text, click_awaited from kudos.conversions where id = %s", sale)[0]
+    assert status() == ("credited", False)
+    said = reclassify(stack, "--link", str(number), "--asn", "77", "--to", "bot", "--because", "a farm")
+    feed(stack, (1, {"link": number}))
+    wait_until(lambda: status() == ("unattributed", False), 20, lambda: f"decided again: {status()}")
+    reclassify(stack, "--undo", run_number(said))
+    feed(stack, (1, {"link": number}))
+    wait_until(lambda: status() == ("credited", False), 20, lambda: f"decided again: {status()}")
 
 
 @pytest.mark.parametrize("arguments", [
