@@ -223,6 +223,9 @@ def test_redis_loads_for_long(make_stack):
     client = stack.redis.client(timeout=60)
     client.config_set("key-load-delay", 0)
     client.execute_command("DEBUG", "POPULATE", 20000)
+    client.bgrewriteaof()  # or the keys would be in no file
+    wait_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"]
+               and not client.info("persistence")["aof_rewrite_scheduled"], 20, "keys are on disk")
     with Clicker(stack.kudos.port, [path], rate=2000) as clicker:
         wait_until(lambda: shipped(stack) > 500, 20, "ship works")
         stack.redis.kill()
