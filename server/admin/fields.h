@@ -116,6 +116,7 @@ struct resource {
     const char *status;   /* the field that can be "archived"; NULL: it cannot be archived */
     const char *external; /* the field by which one is found instead of made anew, or NULL */
     const char *tenant;   /* column that must be the key's workspace; NULL: workspace_id */
+    bool gathered;        /* creates that arrive together are inserted together; no children */
     bool replicated;      /* has column `changed`: sync copies it */
     struct filter filters[FILTERS_MAX];
     struct unique uniques[UNIQUES_MAX]; /* the first is what an insert that does nothing met */
@@ -131,6 +132,7 @@ struct resource {
 
     /* Made by resource_prepare(). */
     struct statement insert[INSERT_WAYS]; /* see fields_sql.c */
+    struct statement insert_set;          /* many of them (gather.h), if `gathered` */
     struct statement update;
     struct statement lookup; /* $1 workspace, then the fields: the "ok_" flags alone */
     struct statement get;    /* $1 workspace, $2 id */

@@ -66,16 +66,18 @@ int field_parameters(const struct field *field)
     return field->type == FIELD_REFERENCE ? 2 : 1;
 }
 
-/* Writes SQL with @ and # replaced by the numbers of the parameters. */
-static void put_sql(FILE *out, const char *sql, int parameter)
+/* Writes SQL with @ and # replaced by the parameters, or in a set by members of its `row`. */
+static void put_sql(FILE *out, const char *sql, int parameter, const char *row)
 {
     for (; *sql; sql++) {
-        if (*sql == '@')
-            fprintf(out, "$%d", parameter);
-        else if (*sql == '#')
-            fprintf(out, "$%d", parameter + 1);
-        else
+        int number = parameter + (*sql == '#');
+
+        if (*sql != '@' && *sql != '#')
             fputc(*sql, out);
+        else if (row)
+            fprintf(out, "(%s.p ->> %d)", row, number);
+        else
+            fprintf(out, "$%d", number);
     }
 }
 
@@ -90,12 +92,12 @@ static void put_replaced(FILE *out, const char *sql, const char *text)
     }
 }
 
-/* "v as (select …)": every value. */
-static void put_values(FILE *out, const struct resource *resource, int parameter, bool creating)
+/* ", "-separated: every value, as v_N. */
+static void put_values(FILE *out, const struct resource *resource, int parameter, bool creating,
+                       const char *row)
 {
     const char *comma = "";
 
-    fputs("v as (select ", out);
     for (size_t i = 0; i < resource->count; i++) {
         const struct field *field = &resource->fields[i];
         bool defaulted = creating && field->missing;
@@ -103,19 +105,19 @@ static void put_values(FILE *out, const struct resource *resource, int parameter
         if (field_parameters(field) == 0)
             continue;
         fprintf(out, "%s%s(", comma, defaulted ? "coalesce(" : "");
-        put_sql(out, field_value(field), parameter);
+        put_sql(out, field_value(field), parameter, row);
         fprintf(out, ")%s%s%s as v_%zu", defaulted ? ", " : "", defaulted ? field->missing : "",
                 defaulted ? ")" : "", i);
         parameter += field_parameters(field);
         comma = ", ";
     }
-    fputs("), ", out);
 }
 
 /* "o as (select … as ok_3, …)": which look-ups found what they were asked for. */
-static void put_found(FILE *out, const struct resource *resource, int parameter, bool creating)
+static void put_found(FILE *out, const struct resource *resource, int parameter, bool creating,
+                      const char *row)
 {
-    fputs("o as (select true as ok", out);
+    fprintf(out, "o as (select %strue as ok", row ? "v.i, " : "");
     for (size_t i = 0; i < resource->count; i++) {
         const struct field *field = &resource->fields[i];
 
@@ -126,7 +128,7 @@ static void put_found(FILE *out, const struct resource *resource, int parameter,
                         field->type == FIELD_REFERENCE
                             ? " or (@::bigint is null and #::text is null)"
                             : " or @::text is null",
-                        parameter);
+                        parameter, row);
             fprintf(out, ") as ok_%zu", i);
         }
         parameter += field_parameters(field);
@@ -314,6 +316,17 @@ static void put_outcome(FILE *out, const struct resource *resource, int way)
     fputc(')', out);
 }
 
+static void put_audit(FILE *out, const struct resource *resource)
+{
+    fprintf(out,
+            ", a as (insert into kudos.audit_log (workspace_id, key_id, action, resource,"
+            " resource_id, after) select $1::bigint, $2::bigint, 'create', '%s',"
+            " w.\"id\"::bigint, jsonb_strip_nulls(",
+            resource->name);
+    put_object(out, resource, "w");
+    fputs(") from w)", out);
+}
+
 static void put_insert(FILE *out, const struct resource *resource, int way)
 {
     int fields = way & INSERT_ONCE ? ONCE_FIELDS : INSERT_FIELDS;
@@ -324,19 +337,15 @@ static void put_insert(FILE *out, const struct resource *resource, int way)
               " k where k.workspace_id = $1::bigint and k.key = $3::text"
               " and k.created_at > now() - interval '24 hours'), ",
               out);
-    put_values(out, resource, fields, true);
-    put_found(out, resource, fields, true);
+    fputs("v as (select ", out);
+    put_values(out, resource, fields, true, NULL);
+    fputs("), ", out);
+    put_found(out, resource, fields, true, NULL);
     if (way & INSERT_FIND)
         put_existing(out, resource, way);
     put_written(out, resource, way);
     put_children(out, resource, false);
-    fprintf(out,
-            ", a as (insert into kudos.audit_log (workspace_id, key_id, action, resource,"
-            " resource_id, after) select $1::bigint, $2::bigint, 'create', '%s',"
-            " w.\"id\"::bigint, jsonb_strip_nulls(",
-            resource->name);
-    put_object(out, resource, "w");
-    fputs(") from w)", out);
+    put_audit(out, resource);
     if (way & INSERT_ONCE)
         fputs(", i as (insert into kudos.idempotency_keys (workspace_id, key, fingerprint, answer)"
               " select $1::bigint, $3::text, $4::bytea, to_json(w) from w"
@@ -346,6 +355,38 @@ static void put_insert(FILE *out, const struct resource *resource, int way)
     put_outcome(out, resource, way);
     fprintf(out, " select o.*, %s as misused, r.* from o left join r on true",
             way & INSERT_ONCE ? "exists (select from s where not s.same)" : "false");
+}
+
+/* The same for a set: $3 is an array of the rows, each an array of its parameters. A row is told from
+ * the others by its id, which is drawn beforehand. */
+static void put_insert_set(FILE *out, const struct resource *resource, int way)
+{
+    (void)way;
+    fprintf(out, "with v as materialized (select x.i, x.p, nextval('%s_id_seq') as id, ",
+            resource->table);
+    put_values(out, resource, 0, true, "x");
+    fputs(" from jsonb_array_elements($3::jsonb) with ordinality as x (p, i)), ", out);
+    put_found(out, resource, 0, true, "v");
+    fprintf(out, ", w as (insert into %s as t (id, workspace_id", resource->table);
+    for (size_t i = 0; i < resource->count; i++) {
+        if ((resource->fields[i].flags & FIELD_CREATE) && resource->fields[i].column)
+            fprintf(out, ", %s", resource->fields[i].column);
+    }
+    fputs(") overriding system value select v.id, $1::bigint", out);
+    for (size_t i = 0; i < resource->count; i++) {
+        if ((resource->fields[i].flags & FIELD_CREATE) && resource->fields[i].column)
+            fprintf(out, ", v.v_%zu", i);
+    }
+    fputs(" from v join o on o.i = v.i where ", out);
+    put_all_found(out, resource);
+    fprintf(out, " order by v.i on conflict do nothing returning %s, ", changed_of(resource));
+    put_shown(out, resource, SHOW_STORED);
+    fputc(')', out);
+    put_audit(out, resource);
+    put_outcome(out, resource, INSERT_PLAIN);
+    fputs(" select o.*, false as misused, r.* from v join o on o.i = v.i"
+          " left join r on r.\"id\" = v.id::text order by v.i",
+          out);
 }
 
 /* --- update --- */
@@ -387,8 +428,10 @@ static void put_update(FILE *out, const struct resource *resource, int way)
 {
     (void)way;
     fputs("with ", out);
-    put_values(out, resource, UPDATE_FIELDS, false);
-    put_found(out, resource, UPDATE_FIELDS, false);
+    fputs("v as (select ", out);
+    put_values(out, resource, UPDATE_FIELDS, false, NULL);
+    fputs("), ", out);
+    put_found(out, resource, UPDATE_FIELDS, false, NULL);
     fputs(", b as (select ", out);
     put_shown(out, resource, SHOW_STORED);
     fprintf(out,
@@ -417,8 +460,10 @@ static void put_lookup(FILE *out, const struct resource *resource, int way)
 {
     (void)way;
     fputs("with ", out);
-    put_values(out, resource, LOOKUP_FIELDS, false);
-    put_found(out, resource, LOOKUP_FIELDS, false);
+    fputs("v as (select ", out);
+    put_values(out, resource, LOOKUP_FIELDS, false, NULL);
+    fputs("), ", out);
+    put_found(out, resource, LOOKUP_FIELDS, false, NULL);
     fputs(", w as (select $1::bigint) select o.* from o", out);
 }
 
@@ -468,6 +513,10 @@ bool resource_prepare(struct resource *resource, struct error *error)
             continue;
         resource->insert[way].sql = sql_of(put_insert, resource, way);
         good = good && resource->insert[way].sql;
+    }
+    if (resource->gathered) {
+        resource->insert_set.sql = sql_of(put_insert_set, resource, 0);
+        good = good && resource->insert_set.sql;
     }
     resource->update.sql = sql_of(put_update, resource, 0);
     resource->lookup.sql = sql_of(put_lookup, resource, 0);

@@ -259,6 +259,7 @@ struct resource links_resource = {
     .count = sizeof link_fields / sizeof link_fields[0],
     .status = "state",
     .external = "external_id",
+    .gathered = true,
     .replicated = true,
     .filters = {FILTER_TAG},
     .uniques = {{"links_domain_id_slug_key_key", "/slug", "slug-taken",

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/gather.h"
 #include "server/admin/idempotency.h"
 #include "server/admin/routes.h"
 #include "server/admin/server.h"
@@ -241,6 +242,10 @@ static void insert(struct request *request)
         locks = 1;
     }
     count = resource_bind(resource, change->values, parameters, count);
+    if (way == INSERT_PLAIN && gather_takes(resource)) {
+        gather_insert(request, resource, parameters + 2, count - 2, on_created);
+        return;
+    }
     steps[locks] = (struct pool_step){&resource->insert[way], count, parameters};
     request_run(request, steps, locks + 1, on_created);
 }

@@ -27,6 +27,7 @@
 
 #include "server/admin/auth.h"
 #include "server/admin/bulk.h"
+#include "server/admin/gather.h"
 #include "server/admin/health.h"
 #include "server/admin/idempotency.h"
 #include "server/admin/intake.h"
@@ -215,9 +216,10 @@ static bool start(struct admin *admin, struct error *error)
     admin->auth = auth_new();
     admin->pool = pool_new(admin->base, settings->database_url, "kudos-admin",
                            (unsigned)settings->admin_connections);
+    admin->gather = gather_new(admin);
     admin->live = live_new(admin);
     admin->totals = totals_new(admin);
-    if (!admin->auth || !admin->pool || !admin->live || !admin->totals)
+    if (!admin->auth || !admin->pool || !admin->gather || !admin->live || !admin->totals)
         return error_set(error, "out of memory");
     if (!listen_on(admin, admin->context->listen_fd))
         return error_set(error, "cannot listen");
@@ -251,6 +253,7 @@ static void serve(struct admin *admin)
 static void finish(struct admin *admin)
 {
     pool_free(admin->pool);
+    gather_free(admin->gather);
     live_free(admin->live);
     totals_free(admin->totals);
     auth_free(admin->auth);

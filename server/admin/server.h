@@ -10,6 +10,7 @@
 #include "server/settings.h"
 
 struct auth;
+struct gather;
 struct live;
 struct pool;
 struct replica;
@@ -25,6 +26,7 @@ struct admin {
     struct evhttp_bound_socket *socket;
     struct pool *pool;
     struct auth *auth;
+    struct gather *gather;
     struct live *live;
     struct totals *totals;
     struct replica *replica; /* NULL while it cannot be opened */
