@@ -261,10 +261,11 @@ struct resource influencers_resource = {
     .status = "status",
     .external = "external_id",
     .filters = {FILTER_TAG,
-                {"platform",
-                 "exists (select from kudos.influencer_profiles p where p.influencer_id = t.id"
-                 " and p.platform = lower(@::text))",
-                 "Only those who have a profile there"}},
+                {.parameter = "platform",
+                 .sql =
+                     "exists (select from kudos.influencer_profiles p where p.influencer_id = t.id"
+                     " and p.platform = lower(@::text))",
+                 .what = "Only those who have a profile there"}},
     .uniques = {{"influencers_handle", "/handle", "handle-taken",
                  "is taken in this workspace (archived influencers keep their handles)"},
                 {"influencers_external", "/external_id", "external-id-taken",

@@ -6,7 +6,6 @@
 #include "server/admin/links.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "server/admin/routing.h"
 #include "server/admin/server.h"
 #include "server/links/slug.h"
+#include "shared/percent.h"
 
 #define SLUG_ATTEMPTS_MAX 10 /* generated slugs tried before giving up */
 
@@ -30,22 +30,11 @@ static bool check_slug(struct value *value, struct error *error)
 
 /* --- what is computed --- */
 
-/* Writes a slug as it stands in a URL; `out` has room for three bytes for each of its bytes. */
+/* Writes a slug as it stands in a URL; `out` has room for PERCENT_MAX bytes for each of its bytes. */
 static void put_slug(const char *slug, char *out)
 {
-    static const char hex[] = "0123456789ABCDEF";
-
-    for (; *slug; slug++) {
-        unsigned char c = (unsigned char)*slug;
-
-        if (isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
-            *out++ = *slug;
-        } else {
-            *out++ = '%';
-            *out++ = hex[c >> 4];
-            *out++ = hex[c & 15];
-        }
-    }
+    for (; *slug; slug++)
+        out = percent_put(out, *slug, percent_unreserved);
     *out = '\0';
 }
 
