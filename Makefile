@@ -14,6 +14,7 @@ ROUNDS    ?= 200
 SEED      ?=
 SECONDS   ?= 30
 CORPUS    ?=
+PARTS     ?=
 TESTS      = OUT=$(OUT) $(PYTHON) tests/run
 
 VERSION   := $(shell cat VERSION)
@@ -135,9 +136,14 @@ conformance: $(OUT)/kudos $(OUT)/unit/test_proxy_protocol $(OUT)/unit/test_struc
 	@test -n "$(CORPUS)" || { echo "use: make conformance CORPUS=FOLDER" >&2; exit 2; }
 	@CORPUS=$(abspath $(CORPUS)) $(TESTS) conformance
 
-bench: $(OUT)/kudos
+# PARTS: compare, flush, drain, links.
+bench: all $(OUT)/bench_floor
 	@deploy/install-deps bench
-	@$(PYTHON) tests/bench/bench.py
+	@$(PYTHON) tests/bench/bench.py $(PARTS)
+
+$(OUT)/bench_floor: tests/bench/floor.c $(OUT)/libkudos.a
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fno-lto -o $@ $< $(OUT)/libkudos.a $(PKG_LIBS) -lm
 
 # What classifying a request costs, over the user agents of the corpora folder.
 .PHONY: bench-visitor

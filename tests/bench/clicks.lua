@@ -1,7 +1,7 @@
--- wrk script: clicks on LINKS links at random with the headers of a phone; DELAY_MS > 0 paces each
--- connection (uniformly between 0 and twice that). Prints one line for bench.py at the end.
+-- wrk script: clicks on LINKS links at random (/PREFIX1 …) with the headers of a phone; CLOSE asks for
+-- each connection to be closed. Prints one line for turns.py at the end.
 local links = tonumber(os.getenv("LINKS"))
-local delay_ms = tonumber(os.getenv("DELAY_MS") or "0")
+local prefix = os.getenv("PREFIX") or "n"
 local requests = {}
 
 function init()
@@ -19,8 +19,11 @@ function init()
         ["Sec-Fetch-Site"] = "cross-site",
         ["Upgrade-Insecure-Requests"] = "1",
     }
+    if os.getenv("CLOSE") then
+        headers["Connection"] = "close"
+    end
     for i = 1, links do
-        requests[i] = wrk.format("GET", "/n" .. i, headers)
+        requests[i] = wrk.format("GET", "/" .. prefix .. i, headers)
     end
 end
 
@@ -28,15 +31,8 @@ function request()
     return requests[math.random(links)]
 end
 
-if delay_ms > 0 then
-    function delay()
-        return math.random(0, 2 * delay_ms)
-    end
-end
-
-function done(summary, latency)
+function done(summary)
     local errors = summary.errors
-    io.write(string.format("RESULT requests=%d us=%d p50=%d p99=%d not3xx=%d broken=%d\n",
-        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-        errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+    io.write(string.format("RESULT requests=%d us=%d not3xx=%d broken=%d\n",
+        summary.requests, summary.duration, errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end
