@@ -40,7 +40,7 @@ LOADTEST  := $(sort $(wildcard loadtest/*.c))
 UNIT      := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ      := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt loadtest/*.txt)
-C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] loadtest/*.[ch] tests/*/*.[ch]))
+C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] loadtest/*.[ch] loadtest/*/*.[ch] tests/*/*.[ch]))
 
 # What a redirect runs through is optimised across files in the product; the objects can be linked
 # without that too, for tests. LTO= turns it off.
@@ -144,6 +144,18 @@ bench: all $(OUT)/bench_floor
 $(OUT)/bench_floor: tests/bench/floor.c $(OUT)/libkudos.a
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fno-lto -o $@ $< $(OUT)/libkudos.a $(PKG_LIBS) -lm
+
+# What each step of a redirect costs by itself, and its instructions beside the stored baseline;
+# UPDATE=1 stores new ones.
+.PHONY: bench-micro
+bench-micro: $(OUT)/bench_micro
+	@deploy/install-deps bench
+	@$(PYTHON) loadtest/micro/micro.py $< $(if $(UPDATE),--update)
+
+$(OUT)/bench_micro: loadtest/micro/micro.c $(OUT)/libloadtest.a $(OUT)/libkudos.a
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fno-lto -o $@ $< $(OUT)/libloadtest.a $(OUT)/libkudos.a \
+	    $(PKG_LIBS) -lm
 
 # What classifying a request costs, over the user agents of the corpora folder.
 .PHONY: bench-visitor

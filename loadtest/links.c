@@ -64,7 +64,7 @@ bool links_add(struct links *links, const char *text, struct error *error)
         host = links->force_host;
         host_length = strlen(host);
     }
-    if (!is_plain(text) || strlen(path) > LINK_TARGET_MAX || host_length > LINK_HOST_MAX ||
+    if (!is_plain(text) || strlen(path) > TARGET_PATH_MAX || host_length > TARGET_HOST_MAX ||
         host_length == 0 || *path == '\0')
         return error_set(error, "\"%.80s\" is no link: SLUG, /PATH or http://HOST/PATH", text);
     if (links->count == links->most)
@@ -78,7 +78,7 @@ bool links_add(struct links *links, const char *text, struct error *error)
 
 static bool read_lines(struct links *links, FILE *file, struct error *error)
 {
-    char line[LINK_TARGET_MAX + LINK_HOST_MAX + 16];
+    char line[TARGET_PATH_MAX + TARGET_HOST_MAX + 16];
 
     for (int number = 1; links->count < links->most && fgets(line, sizeof line, file); number++) {
         size_t length = strcspn(line, "\r\n");

@@ -7,8 +7,8 @@
 #include "shared/address.h"
 #include "shared/error.h"
 
-#define LINK_TARGET_MAX 1024
-#define LINK_HOST_MAX   255
+#define TARGET_PATH_MAX 1024
+#define TARGET_HOST_MAX 255
 
 /* `start` holds the request line and the Host field: "GET /x HTTP/1.1\r\nHost: y\r\n". */
 struct target_link {

@@ -18,7 +18,7 @@
 #define KEY_MAX      256
 #define TIMEOUT_S    30
 #define CURSOR_MAX   512
-#define REQUEST_SIZE (CURSOR_MAX + KEY_MAX + LINK_HOST_MAX + 256)
+#define REQUEST_SIZE (CURSOR_MAX + KEY_MAX + TARGET_HOST_MAX + 256)
 
 static bool read_key(const char *path, char out[KEY_MAX], struct error *error)
 {

@@ -12,7 +12,7 @@
 #include "loadtest/mix.h"
 #include "loadtest/zipf.h"
 
-#define TRAFFIC_REQUEST_MAX (2 * MIX_LINE_MAX + LINK_TARGET_MAX + LINK_HOST_MAX + 512)
+#define TRAFFIC_REQUEST_MAX (2 * MIX_LINE_MAX + TARGET_PATH_MAX + TARGET_HOST_MAX + 512)
 
 struct traffic_plan {
     double zipf;           /* exponent of the links' popularity */

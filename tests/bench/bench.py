@@ -1,19 +1,19 @@
 #!/usr/bin/python3
-"""Kudos beside nginx, in one run and in turns: `make bench`. Prints figures with their goals; asserts
-none.
+"""Kudos beside nginx, in one run and in turns: `make bench`. Prints figures with their goals;
+asserts none.
 
     tests/bench/bench.py [compare] [flush] [drain] [links]      # all of them by default
 
-Servers (servers.py): the floor (recv and send on libevent), nginx with `return 302` from a map of the
-same links, without a log and with a JSON access log (unbuffered, as by default), nginx with Lua and
-Redis, and Kudos with one redirect process and everything on: journal, ship, Redis, flush, PostgreSQL,
-with the durability of production. All processes of the servers share one core, the client has another.
-CPU time is what /proc says of every process that takes part, from the start of the load until every
-click is a row.
+Servers (servers.py): the floor (recv and send on libevent), nginx with `return 302` from a map of
+the same links, without a log and with a JSON access log (unbuffered, as by default), nginx with Lua
+and Redis, and Kudos with one redirect process and everything on: journal, ship, Redis, flush,
+PostgreSQL, with the durability of production. All processes of the servers share one core, the
+client has another. CPU time is what /proc says of every process that takes part, from the start of
+the load until every click is a row.
 
-BENCH_SECONDS (5) per turn, BENCH_TURNS (3), BENCH_LINKS (10000), BENCH_IDLE (10000 connections; 0 leaves
-it out), BENCH_BACKLOG (300000 clicks), BENCH_MANY (1000000 links). The full-size run: BENCH_SECONDS=10
-BENCH_TURNS=5 BENCH_BACKLOG=5000000 BENCH_MANY=10000000.
+BENCH_SECONDS (5) per turn, BENCH_TURNS (3), BENCH_LINKS (10000), BENCH_IDLE (10000 connections; 0
+leaves it out), BENCH_BACKLOG (300000 clicks), BENCH_MANY (1000000 links). The full-size run:
+BENCH_SECONDS=10 BENCH_TURNS=5 BENCH_BACKLOG=5000000 BENCH_MANY=10000000.
 """
 
 import os

@@ -35,7 +35,7 @@ def drain_rate(partitions):
                    "all is in Redis")
         stored, begin = kudos.stored(), time.monotonic()
         kudos.service.wake("flush")
-        kudos.settle()
+        kudos.settle(interval=0.05)
         return (kudos.stored() - stored) / (time.monotonic() - begin)
     finally:
         kudos.stop()

@@ -1,5 +1,5 @@
-"""Cost, throughput and latency of a redirect beside the others, in turns; and what a connection, many
-links and rules add."""
+"""Cost, throughput and latency of a redirect beside the others, in turns; and what a connection
+and rules add."""
 
 import os
 import socket
@@ -23,15 +23,15 @@ def start_all():
 
 def print_cost(turns, servers):
     """Processor time, throughput, memory."""
-    print(f"\nAt saturation of one core: {CONNECTIONS} keep-alive connections, {LINKS:,} links, median "
-          f"of {TURNS} turns of {SECONDS} s")
+    print(f"\nAt saturation of one core: {CONNECTIONS} keep-alive connections, {LINKS:,} links, "
+          f"median of {TURNS} turns of {SECONDS} s")
     for server in servers:
         each = turns[server.name]
         busy, problems = median(each, lambda t: t.client_busy), sum(t.problems for t in each)
         print(f"  {server.name:<18} {median(each, lambda t: t.total_us):6.2f} µs   "
               f"{median(each, lambda t: t.rate):9,.0f} requests/s   "
-              f"from {min(t.total_us for t in each):.2f} to {max(t.total_us for t in each):.2f} µs   "
-              f"{server.memory_mib():6.1f} MiB"
+              f"from {min(t.total_us for t in each):.2f} to "
+              f"{max(t.total_us for t in each):.2f} µs   {server.memory_mib():6.1f} MiB"
               + ("   (the client is the limit)" if busy > 0.95 else "")
               + (f"   {problems} PROBLEMS" if problems else ""))
     kudos = turns["Kudos"]
@@ -63,7 +63,8 @@ def measure_latency(servers, turns, goals):
                     rate = share * min(whole, median(turns[server.name], lambda t: t.rate))
                     paced[server.name].append(Paced(server, file, rate, seed=turn + 1))
             for name, each in paced.items():
-                print(f"  {share * 100:.0f} %  {name:<18} {median(each, lambda t: t.rate):7,.0f}/s   "
+                print(f"  {share * 100:.0f} %  {name:<18} "
+                      f"{median(each, lambda t: t.rate):7,.0f}/s   "
                       f"p50 {median(each, lambda t: t.p50):6,.0f} µs   "
                       f"p99 {median(each, lambda t: t.p99):7,.0f} µs   "
                       f"p99.9 {median(each, lambda t: t.p999):7,.0f} µs", flush=True)
@@ -89,7 +90,8 @@ def measure_rules(kudos, goals):
     countries = ["FR", "IT", "ES", "BR", "JP", "MX", "PL", "NL", "TR"]
     rules = [{"if": {"country": [country]}, "then": {"destination": "https://example.com/other"}}
              for country in countries]
-    rules.append({"if": {"device": ["smartphone"]}, "then": {"destination": "https://example.com/"}})
+    rules.append({"if": {"device": ["smartphone"]},
+                  "then": {"destination": "https://example.com/"}})
     for n in range(1, 101):
         kudos.service.create_link("https://example.com/", slug=f"ruled{n}", rules=rules)
         kudos.service.create_link("https://example.com/", slug=f"plain{n}")

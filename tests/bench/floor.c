@@ -1,10 +1,9 @@
-/* The floor beneath every redirect on libevent: epoll, recv, send, and a fixed 302 for whatever came.
- * Nothing is parsed, decided or recorded; a request is taken to arrive whole, as a benchmark's do.
+/* The floor beneath every redirect on libevent: epoll, recv, send, and a fixed 302 for whatever
+ * came. Nothing is parsed, decided or recorded; a request is taken to arrive whole, as a benchmark's do.
  * `bench_floor PORT` listens on 127.0.0.1. For tests/bench only. */
 #include <assert.h>
 #include <event2/event.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,23 +26,20 @@ static void on_readable(int fd, short what, void *event)
     if (recv(fd, bytes, sizeof bytes, 0) > 0 &&
         send(fd, reply, sizeof reply - 1, MSG_NOSIGNAL) == (ssize_t)sizeof reply - 1)
         return;
-    event_free(*(struct event **)event);
-    free(event);
+    event_free(event);
     close(fd);
 }
 
 static void on_connection(int listener, short what, void *base)
 {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    struct event **event;
+    struct event *event;
 
     (void)what;
     if (fd < 0)
         return;
-    event = malloc(sizeof *event);
-    assert(event);
-    *event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, event);
-    assert(*event && event_add(*event, NULL) == 0);
+    event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, event_self_cbarg());
+    assert(event && event_add(event, NULL) == 0);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
-"""The servers that are compared, each with one serving process and all of its processes on one core:
-nginx from a map without a log, with a JSON log, with Lua and Redis; the floor; Kudos."""
+"""The servers that are compared, each with one serving process and all of its processes on one
+core: nginx from a map without a log, with a JSON log, with Lua and Redis; the floor; Kudos."""
 
 import os
 import subprocess
@@ -50,9 +50,12 @@ http {{
 }}
 """
 
-# What a tracker in front of Redis does: the destination first, then the counters and the event in one
-# pipeline, on connections that stay.
-LUA = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;" + HEAD + """
+# What a tracker in front of Redis does: the destination first, then the counters and the event in
+# one pipeline, on connections that stay.
+LUA = """
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
+""" + HEAD + """
 http {{
     access_log off;
     lua_package_path "/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?/init.lua;;";
@@ -109,7 +112,8 @@ class Server:
 
     def memory_mib(self):
         """Private memory of all its processes."""
-        return sum(process.rss_anon_kib(pid) for pids in self.pids().values() for pid in pids) / 1024
+        pids = sum(self.pids().values(), [])
+        return sum(map(process.rss_anon_kib, pids)) / 1024
 
     def settle(self):
         """Waits until nothing is left to do for what has been answered."""
@@ -179,7 +183,7 @@ class Floor(Server):
 
 
 class Kudos(Server):
-    """A whole Kudos as it comes, with the durability of production, but for one redirect process."""
+    """A whole Kudos as in production, but for its one redirect process."""
 
     def __init__(self, name="Kudos", links=0, start=True, **settings):
         self.name = name
@@ -207,12 +211,14 @@ class Kudos(Server):
 
     def stored(self):
         """Clicks that flush has stored."""
-        return self.stack.postgres.value("select coalesce(sum(applied), 0) from kudos.watermarks")
+        return int(self.stack.postgres.value(
+            "select coalesce(sum(applied), 0) from kudos.watermarks"))
 
-    def settle(self):
+    def settle(self, interval=0.5):
+        # asking costs PostgreSQL a new process each time: seldom, or it would be in the figures
         wait_until(lambda: self.stored() == self.service.metric("clicks_total"), 600,
                    lambda: f"{self.stored()} stored of {self.service.metric('clicks_total')}",
-                   interval=0.05)
+                   interval=interval)
 
     def stop(self):
         self.stack.close()

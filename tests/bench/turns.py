@@ -1,5 +1,6 @@
-"""One load on one server: wrk as fast as it goes, for cost and throughput; kudos-loadtest at a rate, for
-latency. wrk is the lighter client; the load generator measures from when requests were due."""
+"""One load on one server: wrk as fast as it goes, for cost and throughput; kudos-loadtest at a
+rate, for latency. wrk is the lighter client; the load generator measures from when requests were
+due."""
 
 import json
 import os
