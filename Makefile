@@ -157,6 +157,12 @@ $(OUT)/bench_micro: loadtest/micro/micro.c $(OUT)/libloadtest.a $(OUT)/libkudos.
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fno-lto -o $@ $< $(OUT)/libloadtest.a $(OUT)/libkudos.a \
 	    $(PKG_LIBS) -lm
 
+# The control plane: creates, rosters, bulk calls, lists. BENCH_LIST=10000000 for a very long list.
+.PHONY: bench-admin
+bench-admin: $(OUT)/kudos
+	@deploy/install-deps bench
+	@$(PYTHON) tests/bench/bench_admin.py
+
 # What classifying a request costs, over the user agents of the corpora folder.
 .PHONY: bench-visitor
 bench-visitor: $(OUT)/bench_visitor

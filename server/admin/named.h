@@ -4,9 +4,11 @@
 #define NAMED_LONGEST 200   /* bytes of a handle, a name in another system … */
 #define NOTES_LONGEST 16384 /* bytes */
 
-/* SQL that finds another resource of the workspace by its id @ or its name #. */
-#define NAMED(table, name)                                                                   \
-    "(select id from " table " where workspace_id = $1::bigint and id = coalesce(@::bigint," \
+/* SQL that finds another resource of the workspace by its id @ or its name #. "+ 0" keeps PostgreSQL,
+ * while it has no statistics of a table that has just been filled, from reading all of the workspace
+ * for one id. */
+#define NAMED(table, name)                                                                       \
+    "(select id from " table " where workspace_id + 0 = $1::bigint and id = coalesce(@::bigint," \
     " (select id from " table " where workspace_id = $1::bigint and " name ")))"
 #define NAMED_CAMPAIGN   NAMED("kudos.campaigns", "slug = #::text")
 #define NAMED_INFLUENCER NAMED("kudos.influencers", "lower(handle) = lower(#::text)")

@@ -22,7 +22,7 @@
 #define POOL_STATEMENTS_MAX 256 /* prepared per connection */
 #define POOL_SETUP                                                                  \
     "set timezone to 'UTC'; set search_path to ''; set client_encoding to 'UTF8'; " \
-    "set datestyle to 'ISO, YMD'; set statement_timeout to 4000; "                  \
+    "set datestyle to 'ISO, YMD'; set statement_timeout to 4000; set jit to off; "  \
     "set idle_in_transaction_session_timeout to 10000"
 
 struct job {

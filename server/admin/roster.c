@@ -188,13 +188,11 @@ static json_t *thing_of(const struct roster *roster, const struct roster_row *ro
                         const struct resource *resource, const char *field, const char *name)
 {
     json_t *sent = json_copy(common);
-    char influencer[24];
 
-    snprintf(influencer, sizeof influencer, "%" PRId64, row->influencer);
     json_object_set_new(sent, "i", json_integer((json_int_t)row->number));
     set_sql_put_text(sent, resource, field, name);
-    set_sql_put_text(sent, resource, "campaign", roster->campaign);
-    set_sql_put_text(sent, resource, "influencer", influencer);
+    set_sql_put_id(sent, resource, "campaign", (int64_t)roster->request->id);
+    set_sql_put_id(sent, resource, "influencer", row->influencer);
     return sent;
 }
 

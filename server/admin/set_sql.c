@@ -43,7 +43,7 @@ static void put_rows(FILE *out, const struct resource *links)
         if (count > 0)
             fprintf(out, ", p_%zu text", i);
         if (count > 1)
-            fprintf(out, ", q_%zu text", i);
+            fprintf(out, ", q_%zu text, t_%zu bigint", i, i);
     }
     fputs(")), ", out);
 }
@@ -58,8 +58,10 @@ static void put_values(FILE *out, const struct resource *links, bool creating)
         if (!is_written(field))
             continue;
         fprintf(out, ", %s(", defaulted ? "coalesce(" : "");
+        if (field->type == FIELD_REFERENCE)
+            fprintf(out, "case when r.t_%zu is not null then r.t_%zu else ", i, i);
         put_named(out, field_value(field), i);
-        fputc(')', out);
+        fputs(field->type == FIELD_REFERENCE ? " end)" : ")", out);
         if (defaulted)
             fprintf(out, ", %s)", field->missing);
         fprintf(out, " as v_%zu", i);
@@ -269,6 +271,14 @@ void set_sql_put(json_t *row, const struct resource *resource, const struct valu
         put_member(row, 'q', i, values[i].name);
     }
     json_object_set_new(row, "m", json_integer(mask));
+}
+
+void set_sql_put_id(json_t *row, const struct resource *resource, const char *name, int64_t id)
+{
+    char member[16];
+
+    snprintf(member, sizeof member, "t_%zu", number_of(resource, name));
+    json_object_set_new(row, member, json_integer(id));
 }
 
 void set_sql_put_text(json_t *row, const struct resource *resource, const char *name,

@@ -3,7 +3,8 @@
  *
  * $1 is the workspace, $2 a JSON array with an object for each row: "i" its place, which comes back
  * with its result, "m" the mask of the fields given, "p_N" the value of field N as text (of a
- * reference: its id), "q_N" the name of a reference; to find a link "k_id", "k_external", or "k_slug" with
+ * reference: its id), "q_N" the name of a reference, "t_N" an id
+ * that need not be looked up; to find a link "k_id", "k_external", or "k_slug" with
  * "k_host" (absent: the default domain); "made" when it was made, if that was not now. What is absent
  * is null. */
 #include "server/admin/fields.h"
@@ -34,3 +35,6 @@ void set_sql_put(json_t *row, const struct resource *resource, const struct valu
 /* Puts one value, of the field `name`, as text. */
 void set_sql_put_text(json_t *row, const struct resource *resource, const char *name,
                       const char *text);
+
+/* Puts the id of a reference that was looked up before in this transaction. */
+void set_sql_put_id(json_t *row, const struct resource *resource, const char *name, int64_t id);

@@ -25,6 +25,7 @@ EMBED(schema_009, "server/schema/009_partners.sql");
 EMBED(schema_010, "server/schema/010_performance.sql");
 EMBED(schema_011, "server/schema/011_erasures.sql");
 EMBED(schema_012, "server/schema/012_imports.sql");
+EMBED(schema_013, "server/schema/013_handles.sql");
 
 static const struct migration {
     const char *name;
@@ -43,6 +44,7 @@ static const struct migration {
     {"010_performance", schema_010},
     {"011_erasures", schema_011},
     {"012_imports", schema_012},
+    {"013_handles", schema_013},
     /* clang-format on */
 };
 
