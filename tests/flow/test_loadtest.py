@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -175,6 +176,32 @@ def test_a_stall_shows_in_intended_times_only(stack, clicking, tmp_path):
     assert slow["intended"] > 10 * slow["sent"]
     plot = xml.etree.ElementTree.parse(tmp_path / "plot.svg").getroot()
     assert len(plot.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+def test_the_service_dies_amid_the_load(stack, clicking):
+    """What was answered is stored; what was stored and not answered is no fault."""
+    before = stack.kudos.metric("clicks_total")
+    with subprocess.Popen([BINARY, *clicking, "--rate", "2000", "--duration", "2", "--verify",
+                           "--json"], stdout=subprocess.PIPE, encoding="utf-8") as process:
+        wait_until(lambda: stack.kudos.metric("clicks_total") > before + 500, 20, "clicks come")
+        stack.kudos.kill_role("redirect")
+        output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    found = json.loads(output)
+    assert found["verify"]["pass"] and found["verify"]["stored"] > 1000
+    stack.assert_consistent()
+
+
+def test_ends_early_when_told(stack, clicking):
+    before = stack.kudos.metric("clicks_total")
+    with subprocess.Popen([BINARY, *clicking, "--rate", "500", "--duration", "300", "--verify",
+                           "--processes", "2"], stdout=subprocess.PIPE,
+                          encoding="utf-8") as process:
+        wait_until(lambda: stack.kudos.metric("clicks_total") > before + 100, 20, "clicks come")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "stopped before its time" in output and output.rstrip().endswith("PASS")
 
 
 @pytest.mark.parametrize("arguments, reason", [
