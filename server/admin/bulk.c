@@ -27,6 +27,7 @@
 #include "server/admin/links.h"
 #include "server/admin/live.h"
 #include "server/admin/once.h"
+#include "server/admin/posts.h"
 #include "server/admin/rows.h"
 #include "server/admin/server.h"
 #include "server/admin/set_sql.h"
@@ -58,14 +59,41 @@ struct bulk {
     char workspace[24];
 };
 
-static struct statement insert, find, update;
+/* What can be made in bulk. */
+static struct made {
+    const struct resource *resource;
+    struct statement insert, find;
+} made[] = {{.resource = &links_resource},
+            {.resource = &posts_resource},
+            {.resource = &post_metrics_resource}};
+#define MADE_COUNT (sizeof made / sizeof made[0])
+
+static struct statement update;
+
+static const struct made *made_of(const struct resource *resource)
+{
+    size_t i = 0;
+
+    while (made[i].resource != resource)
+        assert(++i < MADE_COUNT);
+    return &made[i];
+}
 
 bool bulk_prepare(struct error *error)
 {
     const struct resource *links = &links_resource;
 
-    return set_sql_insert(links, "t.slug, " SET_LINK_HOST " as host", &insert, error) &&
-           set_sql_find_links(links, &find, error) && set_sql_update_links(links, &update, error);
+    for (size_t i = 0; i < MADE_COUNT; i++) {
+        const struct resource *resource = made[i].resource;
+        bool link = resource == links;
+
+        if (!set_sql_insert(resource, link ? "t.slug, " SET_LINK_HOST " as host" : NULL,
+                            &made[i].insert, error) ||
+            !(link ? set_sql_find_links(resource, &made[i].find, error)
+                   : set_sql_find_external(resource, &made[i].find, error)))
+            return false;
+    }
+    return set_sql_update_links(links, &update, error);
 }
 
 /* --- life --- */
@@ -167,30 +195,42 @@ static void set_link(const struct bulk *bulk, struct bulk_row *row, const PGresu
 
     if (bulk->plan.dry_run && row->status == BULK_CREATED)
         id = 0;
+    if (bulk->plan.resource != &links_resource) {
+        bulk_row_set_id(row, id);
+        return;
+    }
     bulk_row_set_link(row, bulk->request->admin, id,
                       PQgetvalue(result, at, PQfnumber(result, "host")),
                       PQgetvalue(result, at, PQfnumber(result, "slug")));
 }
 
 /* False if a look-up of the row found nothing; says which. */
-static bool is_found(struct bulk_row *row, const PGresult *result, int at)
+static bool is_found(const struct resource *resource, struct bulk_row *row, const PGresult *result,
+                     int at)
 {
-    const struct resource *links = &links_resource;
     bool found = true;
 
-    for (size_t i = 0; i < links->count; i++) {
+    for (size_t i = 0; i < resource->count; i++) {
         char name[16], pointer[64];
 
-        if (!(links->fields[i].flags & FIELD_LOOKUP))
+        if (!(resource->fields[i].flags & FIELD_LOOKUP))
             continue;
         snprintf(name, sizeof name, "ok_%zu", i);
         if (is_true(result, at, name))
             continue;
-        snprintf(pointer, sizeof pointer, "/%s", links->fields[i].name);
+        snprintf(pointer, sizeof pointer, "/%s", resource->fields[i].name);
         bulk_row_refuse(row, pointer, "there is none such in this workspace");
         found = false;
     }
     return found;
+}
+
+/* Its slug, or whatever else is unique, is taken. */
+static void refuse_taken(const struct bulk *bulk, struct bulk_row *row)
+{
+    const struct unique *unique = &bulk->plan.resource->uniques[0];
+
+    bulk_row_refuse(row, unique->pointer, unique->detail);
 }
 
 /* Its generated slug is taken. */
@@ -213,13 +253,15 @@ static void on_inserted(const struct pool_answer *answer, void *argument)
     for (int at = 0; at < PQntuples(result); at++) {
         struct bulk_row *row = row_of(bulk, result, at);
 
-        if (!is_found(row, result, at))
+        if (!is_found(bulk->plan.resource, row, result, at))
             continue;
         if (!PQgetisnull(result, at, PQfnumber(result, "id"))) {
             row->status = BULK_CREATED;
             set_link(bulk, row, result, at);
-        } else if (row->external || !row->make_slug) {
+        } else if (row->external || (!row->make_slug && bulk->plan.resource == &links_resource)) {
             row->status = BULK_TAKEN;
+        } else if (!row->make_slug) {
+            refuse_taken(bulk, row);
         } else {
             retry(row);
         }
@@ -251,7 +293,7 @@ static void on_found(const struct pool_answer *answer, void *argument)
         if (row->status == BULK_TAKEN && row->make_slug)
             retry(row);
         else if (row->status == BULK_TAKEN)
-            bulk_row_refuse(row, "/slug", "is taken on this domain");
+            refuse_taken(bulk, row);
     }
     batch_go_on(bulk);
 }
@@ -270,7 +312,7 @@ static void on_updated(const struct pool_answer *answer, void *argument)
             bulk_row_refuse(row, "", "there is no such link");
         } else if (is_true(result, at, "again")) {
             bulk_row_refuse(row, "", "an earlier row names the same link");
-        } else if (is_found(row, result, at)) {
+        } else if (is_found(bulk->plan.resource, row, result, at)) {
             assert(!PQgetisnull(result, at, PQfnumber(result, "id")));
             row->status = bulk->plan.action == BULK_ARCHIVE ? BULK_ARCHIVED : BULK_UPDATED;
             set_link(bulk, row, result, at);
@@ -345,11 +387,11 @@ static void batch_end(struct bulk *bulk)
 static void batch_go_on(struct bulk *bulk)
 {
     if (batch_has(bulk->sent, BULK_TAKEN))
-        ask(bulk, &find, BULK_TAKEN, on_found);
+        ask(bulk, &made_of(bulk->plan.resource)->find, BULK_TAKEN, on_found);
     else if (!batch_has(bulk->sent, BULK_PENDING))
         batch_end(bulk);
     else if (bulk->plan.action == BULK_CREATE)
-        ask(bulk, &insert, BULK_PENDING, on_inserted);
+        ask(bulk, &made_of(bulk->plan.resource)->insert, BULK_PENDING, on_inserted);
     else
         ask(bulk, &update, BULK_PENDING, on_updated);
 }
@@ -401,7 +443,7 @@ static void finish(struct bulk *bulk)
     if (bulk->plan.dry_run)
         answer_all(bulk);
     else
-        once_keep(&bulk->once, body, action, "link", commit, bulk);
+        once_keep(&bulk->once, body, action, bulk->plan.resource->name, commit, bulk);
 }
 
 /* --- reading, and what comes next --- */
@@ -488,7 +530,8 @@ static void on_begun(const struct pool_answer *answer, void *argument)
 
 /* --- the request --- */
 
-static void run(struct request *request, enum bulk_action action, bool importing)
+static void run(struct request *request, enum bulk_action action, const struct resource *resource,
+                bool importing)
 {
     const struct admin *admin = request->admin;
     struct bulk *bulk = calloc(1, sizeof *bulk);
@@ -497,7 +540,7 @@ static void run(struct request *request, enum bulk_action action, bool importing
     request->state = bulk;
     request->free_state = bulk_free;
     bulk->request = request;
-    if (!bulk_plan_read(&bulk->plan, request, action, importing))
+    if (!bulk_plan_read(&bulk->plan, request, action, resource, importing))
         return;
     snprintf(bulk->workspace, sizeof bulk->workspace, "%" PRId64, request->key.workspace);
     bulk->rows = rows_new(bulk->plan.format, evhttp_request_get_input_buffer(request->http));
@@ -513,20 +556,30 @@ static void run(struct request *request, enum bulk_action action, bool importing
 
 void bulk_on_create(struct request *request)
 {
-    run(request, BULK_CREATE, false);
+    run(request, BULK_CREATE, &links_resource, false);
 }
 
 void bulk_on_update(struct request *request)
 {
-    run(request, BULK_UPDATE, false);
+    run(request, BULK_UPDATE, &links_resource, false);
 }
 
 void bulk_on_archive(struct request *request)
 {
-    run(request, BULK_ARCHIVE, false);
+    run(request, BULK_ARCHIVE, &links_resource, false);
 }
 
 void bulk_on_import(struct request *request)
 {
-    run(request, BULK_CREATE, true);
+    run(request, BULK_CREATE, &links_resource, true);
+}
+
+void bulk_on_posts(struct request *request)
+{
+    run(request, BULK_CREATE, &posts_resource, false);
+}
+
+void bulk_on_post_metrics(struct request *request)
+{
+    run(request, BULK_CREATE, &post_metrics_resource, false);
 }

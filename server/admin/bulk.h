@@ -14,6 +14,10 @@ bool bulk_prepare(struct error *error) MUST_CHECK;
 /* POST /v1/links/import: links out of another service's export (import_map.h). */
 void bulk_on_import(struct request *request);
 
+/* POST /v1/posts/bulk/create, /v1/post-metrics/bulk/create */
+void bulk_on_posts(struct request *request);
+void bulk_on_post_metrics(struct request *request);
+
 void bulk_on_create(struct request *request);
 void bulk_on_update(struct request *request);
 void bulk_on_archive(struct request *request);

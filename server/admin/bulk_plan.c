@@ -68,9 +68,10 @@ static void read_import(struct bulk_plan *plan, struct request *request)
 }
 
 bool bulk_plan_read(struct bulk_plan *plan, struct request *request, enum bulk_action action,
-                    bool importing)
+                    const struct resource *resource, bool importing)
 {
     plan->action = action;
+    plan->resource = resource;
     plan->importing = importing;
     read_query(plan, request);
     if (importing)
@@ -114,7 +115,7 @@ static void import_row(const struct bulk_plan *plan, struct request *request, st
 
     json_decref(json);
     json_object_update(read.link, plan->common);
-    bulk_row_read(row, request, BULK_CREATE, ROWS_JSON, read.link);
+    bulk_row_read(row, request, plan->resource, BULK_CREATE, ROWS_JSON, read.link);
     row->clicks = read.clicks;
     put_made(row, read.created_us);
     if (good)
@@ -129,5 +130,5 @@ void bulk_plan_row(const struct bulk_plan *plan, struct request *request, struct
     if (plan->importing)
         import_row(plan, request, row, json);
     else
-        bulk_row_read(row, request, plan->action, plan->format, json);
+        bulk_row_read(row, request, plan->resource, plan->action, plan->format, json);
 }

@@ -6,6 +6,7 @@
 /* Set to zero to begin with. */
 struct bulk_plan {
     enum bulk_action action;
+    const struct resource *resource; /* links, or what can only be made */
     enum rows_format format;
     bool dry_run;
     bool importing;        /* rows are another service's */
@@ -15,7 +16,7 @@ struct bulk_plan {
 
 /* Reads the query and checks the body's type. False after answering. */
 bool bulk_plan_read(struct bulk_plan *plan, struct request *request, enum bulk_action action,
-                    bool importing);
+                    const struct resource *resource, bool importing);
 
 /* Reads `json` (taken over) into `row`, whose number and line are set. */
 void bulk_plan_row(const struct bulk_plan *plan, struct request *request, struct bulk_row *row,

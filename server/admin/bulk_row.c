@@ -85,11 +85,10 @@ void bulk_row_make_slug(struct bulk_row *row)
     row->attempts++;
 }
 
-void bulk_row_read(struct bulk_row *row, struct request *request, enum bulk_action action,
-                   enum rows_format format, json_t *json)
+void bulk_row_read(struct bulk_row *row, struct request *request, const struct resource *resource,
+                   enum bulk_action action, enum rows_format format, json_t *json)
 {
     static struct change change; /* large; one thread */
-    const struct resource *links = &links_resource;
     unsigned use = action == BULK_CREATE ? FIELD_CREATE : FIELD_UPDATE;
     json_t *errors;
 
@@ -97,30 +96,41 @@ void bulk_row_read(struct bulk_row *row, struct request *request, enum bulk_acti
     row->clicks = -1;
     row->sent = json_pack("{s:I}", "i", (json_int_t)row->number);
     if (format == ROWS_CSV)
-        set_row_type(links, json);
+        set_row_type(resource, json);
     if (action != BULK_CREATE)
         read_key(row, json);
     if (action == BULK_ARCHIVE && json_object_size(json) > 0)
         bulk_row_refuse(row, "", "a row to archive only names its link");
     if (action == BULK_ARCHIVE)
         json_object_set_new(json, "state", json_string("archived"));
-    errors = set_row_read(request, links, use, json, &change);
+    errors = set_row_read(request, resource, use, json, &change);
     if (errors) {
         row->status = BULK_ERROR;
         row->errors = row->errors ? row->errors : json_array();
         json_array_extend(row->errors, errors);
         json_decref(errors);
     }
-    set_sql_put(row->sent, links, change.values);
+    set_sql_put(row->sent, resource, change.values);
     row->external = change_value(&change, "external_id")->text != NULL;
-    row->make_slug = action == BULK_CREATE && !json_object_get(json, "slug");
+    row->make_slug =
+        resource == &links_resource && action == BULK_CREATE && !json_object_get(json, "slug");
     if (row->make_slug)
         bulk_row_make_slug(row);
-    values_free(change.values, links->count);
+    values_free(change.values, resource->count);
     json_decref(json);
 }
 
 /* --- the answer --- */
+
+void bulk_row_set_id(struct bulk_row *row, int64_t id)
+{
+    row->id = id;
+    free(row->link);
+    row->link = NULL;
+    if (id == 0 || asprintf(&row->link, "{\"id\":%" PRId64 "}", id) > 0)
+        return;
+    abort();
+}
 
 void bulk_row_set_link(struct bulk_row *row, const struct admin *admin, int64_t id,
                        const char *host, const char *slug)

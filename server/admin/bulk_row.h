@@ -39,8 +39,8 @@ struct bulk_row {
 
 /* Reads `json` (taken over) into `row`, whose number and line are set. Bad members become errors
  * and the status BULK_ERROR. */
-void bulk_row_read(struct bulk_row *row, struct request *request, enum bulk_action action,
-                   enum rows_format format, json_t *json);
+void bulk_row_read(struct bulk_row *row, struct request *request, const struct resource *resource,
+                   enum bulk_action action, enum rows_format format, json_t *json);
 void bulk_row_clear(struct bulk_row *row);
 
 /* Draws a slug for a row that has none of its own. */
@@ -48,6 +48,9 @@ void bulk_row_make_slug(struct bulk_row *row);
 
 /* Makes it an error; `pointer` is that of the member, "/slug". */
 void bulk_row_refuse(struct bulk_row *row, const char *pointer, const char *detail);
+
+/* Notes the id of what is no link; 0: none yet, as in a dry run. */
+void bulk_row_set_id(struct bulk_row *row, int64_t id);
 
 /* Notes id, slug and address of its link; id 0: none yet, as in a dry run. */
 void bulk_row_set_link(struct bulk_row *row, const struct admin *admin, int64_t id,

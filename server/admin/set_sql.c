@@ -166,6 +166,15 @@ static void put_find(FILE *out, const struct resource *links)
             links->table, external, links->table, slug, slug, domain, (int64_t)1 << slug);
 }
 
+static void put_find_external(FILE *out, const struct resource *resource)
+{
+    put_rows(out, resource);
+    fprintf(out,
+            "v as (select 1) select r.i, t.id, true as own, true as same from r join %s t"
+            " on t.workspace_id = $1::bigint and t.external_id = r.p_%zu order by r.i",
+            resource->table, number_of(resource, "external_id"));
+}
+
 /* The link that a row means, found by an index. */
 #define KEY                                                                                 \
     "(case when r.k_id is not null then"                                                    \
@@ -210,7 +219,7 @@ static void put_update(FILE *out, const struct resource *links)
 
 /* --- from tables --- */
 
-enum kind { KIND_INSERT, KIND_FIND, KIND_UPDATE };
+enum kind { KIND_INSERT, KIND_FIND_EXTERNAL, KIND_FIND, KIND_UPDATE };
 
 static bool make(enum kind kind, const struct resource *resource, const char *returning,
                  struct statement *statement, struct error *error)
@@ -223,6 +232,7 @@ static bool make(enum kind kind, const struct resource *resource, const char *re
         return error_set(error, "out of memory");
     switch (kind) {
     case KIND_INSERT: put_insert(out, resource, returning); break;
+    case KIND_FIND_EXTERNAL: put_find_external(out, resource); break;
     case KIND_FIND: put_find(out, resource); break;
     case KIND_UPDATE: put_update(out, resource); break;
     }
@@ -236,6 +246,12 @@ bool set_sql_insert(const struct resource *resource, const char *returning,
                     struct statement *statement, struct error *error)
 {
     return make(KIND_INSERT, resource, returning, statement, error);
+}
+
+bool set_sql_find_external(const struct resource *resource, struct statement *statement,
+                           struct error *error)
+{
+    return make(KIND_FIND_EXTERNAL, resource, NULL, statement, error);
 }
 
 bool set_sql_find_links(const struct resource *links, struct statement *statement,

@@ -19,6 +19,11 @@
 bool set_sql_insert(const struct resource *resource, const char *returning,
                     struct statement *statement, struct error *error) MUST_CHECK;
 
+/* For rows that meet a unique key, of what has an external_id: i, id, own and same (true), of those
+ * that are there under that. */
+bool set_sql_find_external(const struct resource *resource, struct statement *statement,
+                           struct error *error) MUST_CHECK;
+
 /* For links that meet a unique key: i, id, slug, host, own (whether it is this workspace's), same
  * (whether it has the external_id of the row, or is as the row says). No row where there is none. */
 bool set_sql_find_links(const struct resource *links, struct statement *statement,
