@@ -49,10 +49,12 @@ void answers_add(struct answers *answers, size_t link, struct text id)
     assert(link < answers->link_count);
     if (id.length == 0) {
         answers->without_id++;
+        of->without_id++;
         return;
     }
     if (!click_id_read(id.bytes, id.length, &read)) {
         answers->not_an_id++;
+        of->without_id++;
         return;
     }
     if (of->id == 0)

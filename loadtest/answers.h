@@ -17,6 +17,7 @@
 struct answers_link {
     uint64_t id;         /* as the first click id said; 0: none came */
     uint32_t answered;   /* with a click id */
+    uint32_t without_id; /* redirected without one, or with one that was not found */
     uint32_t unanswered; /* sent, and no answer came */
 };
 

@@ -93,9 +93,9 @@ static void print_verified(const struct verify_result *verified, FILE *out)
             " wrong totals\n",
             verified->ids, verified->stored, verified->missing, verified->twice,
             verified->given_twice, verified->astray, verified->links, verified->wrong_totals);
-    if (verified->unanswered_stored)
-        fprintf(out, "         %" PRId64 " clicks are stored whose answers never arrived here\n",
-                verified->unanswered_stored);
+    if (verified->others_stored)
+        fprintf(out, "         %" PRId64 " clicks are stored whose ids never arrived here\n",
+                verified->others_stored);
     for (unsigned i = 0; i < verified->shown; i++)
         fprintf(out, "  %s\n", verified->faults[i]);
     if (faults > verified->shown)
@@ -167,7 +167,7 @@ static json_t *verified_json(const struct verify_result *verified)
         (json_int_t)verified->missing, "twice", (json_int_t)verified->twice, "given_twice",
         (json_int_t)verified->given_twice, "astray", (json_int_t)verified->astray, "links",
         (json_int_t)verified->links, "wrong_totals", (json_int_t)verified->wrong_totals,
-        "unanswered_stored", (json_int_t)verified->unanswered_stored, "faults", faults);
+        "others_stored", (json_int_t)verified->others_stored, "faults", faults);
 }
 
 bool report_json(const struct run *run, const struct verify_result *verified, FILE *out)

@@ -3,8 +3,9 @@
  * at the end (a click whose clock was ahead is stored under another time).
  *
  * Totals are compared over the same span of time: a link must have at least as many rows with a
- * click id as it had answers, and no more than answers and requests whose answer did not arrive.
- * They are counted apart from the ids, so they hold even where the ids were too many to keep. */
+ * click id as it had answers, and no more than answers and requests that brought no id (no answer,
+ * or an answer without one). They are counted apart from the ids, so they hold even where the ids
+ * were too many to keep. */
 #include "loadtest/verify.h"
 
 #include <assert.h>
@@ -27,7 +28,7 @@
 static const char MAKE[] =
     "create temporary table wanted (id text, origin bigint, seq bigint, link bigint);"
     "create temporary table found (origin bigint, seq bigint, link bigint, n bigint);"
-    "create temporary table totals (link bigint, answered bigint, unanswered bigint)";
+    "create temporary table totals (link bigint, answered bigint, others bigint)";
 
 /* Rows of the wanted ids that have not been found yet. */
 static const char FIND[] =
@@ -66,9 +67,9 @@ static const char TOTALS[] =
     "with stored as (select link_id as link, count(*) as n from kudos.clicks"
     "   where time >= $1::timestamptz and time < $2::timestamptz and flags & $3::integer = 0"
     "     and link_id in (select link from pg_temp.totals) group by link_id),"
-    " asked as (select link, sum(answered) as answered, sum(unanswered) as unanswered"
+    " asked as (select link, sum(answered) as answered, sum(others) as others"
     "   from pg_temp.totals group by link)"
-    " select count(*) over (), link, answered, unanswered, coalesce(n, 0)"
+    " select link, answered, others, coalesce(n, 0)"
     " from asked left join stored using (link) order by link";
 
 struct search {
@@ -133,14 +134,14 @@ static bool send_totals(struct search *search, const struct answers *answers)
 {
     for (size_t i = 0; i < answers->link_count; i++) {
         const struct answers_link *link = &answers->links[i];
-        uint64_t id = link->answered || link->unanswered ? id_of(search->plan, i) : 0;
+        uint32_t others = link->unanswered + link->without_id;
+        uint64_t id = link->answered || others ? id_of(search->plan, i) : 0;
         char row[80];
         int length;
 
         if (id == 0)
             continue;
-        length = snprintf(row, sizeof row, "%" PRIu64 "\t%u\t%u\n", id, link->answered,
-                          link->unanswered);
+        length = snprintf(row, sizeof row, "%" PRIu64 "\t%u\t%u\n", id, link->answered, others);
         if (!send_row(search, row, length))
             return false;
     }
@@ -267,19 +268,19 @@ static bool list_faults(struct search *search)
 static void compare_total(struct search *search, const PGresult *rows, int at)
 {
     struct verify_result *result = search->result;
-    int64_t answered = strtoll(PQgetvalue(rows, at, 2), NULL, 10);
-    int64_t unanswered = strtoll(PQgetvalue(rows, at, 3), NULL, 10);
-    int64_t stored = strtoll(PQgetvalue(rows, at, 4), NULL, 10);
+    int64_t answered = strtoll(PQgetvalue(rows, at, 1), NULL, 10);
+    int64_t others = strtoll(PQgetvalue(rows, at, 2), NULL, 10);
+    int64_t stored = strtoll(PQgetvalue(rows, at, 3), NULL, 10);
 
     result->links++;
-    if (stored > answered && stored <= answered + unanswered)
-        result->unanswered_stored += stored - answered;
-    if (stored >= answered && (stored <= answered + unanswered || search->plan->not_alone))
+    if (stored > answered && stored <= answered + others)
+        result->others_stored += stored - answered;
+    if (stored >= answered && (stored <= answered + others || search->plan->not_alone))
         return;
     result->wrong_totals++;
     note(result, VERIFY_SHOWN,
-         "link %s: %" PRId64 " answers, %" PRId64 " requests without answer, %" PRId64 " rows",
-         PQgetvalue(rows, at, 1), answered, unanswered, stored);
+         "link %s: %" PRId64 " ids, %" PRId64 " requests that brought none, %" PRId64 " rows",
+         PQgetvalue(rows, at, 0), answered, others, stored);
 }
 
 static bool compare_totals(struct search *search)

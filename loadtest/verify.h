@@ -28,7 +28,7 @@ struct verify_result {
     int64_t astray;      /* stored as a click of another link */
     int64_t links;       /* whose totals were compared */
     int64_t wrong_totals;
-    int64_t unanswered_stored; /* clicks stored whose answers did not arrive */
+    int64_t others_stored; /* clicks stored of requests that brought no id */
     unsigned shown;
     char faults[VERIFY_SHOWN][160]; /* one line each */
 };
