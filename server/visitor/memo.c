@@ -1,4 +1,6 @@
-/* See memo.h. */
+/* See memo.h. The hash is NH, of UMAC (RFC 4418): sums of products of words of text and key, which is
+ * universal, and costs one multiplication for sixteen bytes; SipHash would cost as much as all the
+ * rest of what is remembered. */
 #include "server/visitor/memo.h"
 
 #include <assert.h>
@@ -11,9 +13,11 @@ struct entry {
     unsigned char value[MEMO_VALUE_MAX];
 };
 
+#define WORDS_MAX (MEMO_KEY_MAX / 8 + 2) /* with the length, which is the first */
+
 struct memo {
     size_t value_size;
-    unsigned char secret[crypto_shorthash_siphashx24_KEYBYTES];
+    uint64_t secret[WORDS_MAX];
     struct entry entries[MEMO_PLACES];
 };
 
@@ -38,32 +42,54 @@ void memo_free(struct memo *memo)
     free(memo);
 }
 
-struct memo_key memo_key(const struct memo *memo, const struct text *texts, unsigned count)
+/* Spreads what is in few bits over all, and is its own kind of one-to-one. */
+static uint64_t spread(uint64_t word)
 {
-    char bytes[MEMO_KEY_MAX];
-    struct memo_key key = {.fits = true};
-    size_t length = 0;
+    word = (word ^ word >> 32) * 0x9fb21c651e98df25u;
+    return word ^ word >> 32;
+}
+
+/* The texts, each with a NUL behind it, behind their length; zeros up to a whole pair of words. Returns
+ * how many words, 0: they do not fit. */
+static size_t gather(const struct text *texts, unsigned count, uint64_t words[WORDS_MAX])
+{
+    char *bytes = (char *)words;
+    size_t length = sizeof words[0], pairs;
 
     for (unsigned i = 0; i < count; i++) {
-        if (texts[i].length >= sizeof bytes - length) {
-            key.fits = false;
-            return key;
-        }
+        if (texts[i].length >= MEMO_KEY_MAX + sizeof words[0] - length)
+            return 0;
         if (texts[i].length > 0)
             memcpy(bytes + length, texts[i].bytes, texts[i].length);
         length += texts[i].length;
         bytes[length++] = '\0';
     }
-    crypto_shorthash_siphashx24((unsigned char *)key.hash, (const unsigned char *)bytes, length,
-                                memo->secret);
-    key.hash[0] |= 1; /* never that of an empty place */
-    return key;
+    words[0] = length;
+    pairs = (length + 15) / 16;
+    memset(bytes + length, 0, 16 * pairs - length);
+    return 2 * pairs;
+}
+
+struct memo_key memo_key(const struct memo *memo, const struct text *texts, unsigned count)
+{
+    uint64_t words[WORDS_MAX];
+    size_t used = gather(texts, count, words);
+    unsigned __int128 sum = 0;
+
+    for (size_t i = 0; i < used; i += 2)
+        sum +=
+            (unsigned __int128)(words[i] + memo->secret[i]) * (words[i + 1] + memo->secret[i + 1]);
+    return (struct memo_key){
+        .hash = {spread((uint64_t)sum) | 1, /* never that of an empty place */
+                 spread((uint64_t)(sum >> 64))},
+        .fits = used > 0,
+    };
 }
 
 /* Of a key's two places the first or the second. */
 static struct entry *place_of(const struct memo *memo, const struct memo_key *key, bool second)
 {
-    uint64_t place = key->hash[1] >> (second ? 32 : 0);
+    uint64_t place = key->hash[second] >> 32;
 
     return (struct entry *)(uintptr_t)&memo->entries[place % MEMO_PLACES];
 }

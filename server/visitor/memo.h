@@ -2,8 +2,9 @@
 /* Remembers what was found out about texts that come again and again: a few thousand user agents make
  * up nearly all traffic, and reading one costs more than everything else in a redirect.
  *
- * A place holds no text but its 128-bit SipHash under a random key of this process: nobody, not even who
- * chooses the texts, can make two of them meet, so one is never taken for another.
+ * A place holds no text but its 128-bit hash under random keys of this process. Two texts, whoever
+ * chose them, are taken for one another with a probability of 2^-63: the keys show in nothing that
+ * leaves the process.
  *
  * A fixed number of places, two for each key; who comes later and finds both taken gets one. So a
  * stream of made-up texts costs what it would cost without a memory, and nothing more. */
@@ -13,7 +14,7 @@
 #include "shared/text.h"
 
 #define MEMO_PLACES    16384 /* 32 bytes each, touched as they fill */
-#define MEMO_KEY_MAX   2048  /* bytes; a longer key is not remembered */
+#define MEMO_KEY_MAX   2048 /* bytes, with a NUL behind each text; what is longer is not remembered */
 #define MEMO_VALUE_MAX 16
 
 struct memo;

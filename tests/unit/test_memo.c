@@ -73,6 +73,30 @@ static void forgets_but_never_mistakes(void **state)
     memo_free(memo);
 }
 
+/* One bit anywhere makes another key, whatever the length. */
+static void tells_apart_what_nearly_is_the_same(void **state)
+{
+    struct memo *memo = memo_new(sizeof(int));
+    char bytes[100];
+
+    (void)state;
+    memset(bytes, 'a', sizeof bytes);
+    keep(memo, (struct text){bytes, sizeof bytes}, none, 1);
+    for (size_t i = 0; i < 8 * sizeof bytes; i++) {
+        bytes[i / 8] ^= (char)(1 << i % 8);
+        assert_int_equal(find(memo, (struct text){bytes, sizeof bytes}, none), -2);
+        bytes[i / 8] ^= (char)(1 << i % 8);
+    }
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        struct text first = {bytes, i}, rest = {bytes + i, sizeof bytes - i};
+
+        assert_int_equal(find(memo, first, none), -2);
+        assert_int_equal(find(memo, first, rest), -2);
+    }
+    assert_int_equal(find(memo, (struct text){bytes, sizeof bytes}, none), 1);
+    memo_free(memo);
+}
+
 static void keeps_no_long_keys(void **state)
 {
     struct memo *memo = memo_new(sizeof(int));
@@ -93,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_back_what_was_kept),
         cmocka_unit_test(forgets_but_never_mistakes),
+        cmocka_unit_test(tells_apart_what_nearly_is_the_same),
         cmocka_unit_test(keeps_no_long_keys),
     };
 
