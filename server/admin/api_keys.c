@@ -147,7 +147,7 @@ static void check(struct request *request, struct change *change, unsigned use)
     (void)use;
     if (!workspace || strcmp(workspace, change->workspace) == 0)
         return;
-    if (request->key.operator)
+    if (request->key.is_operator)
         snprintf(change->workspace, sizeof change->workspace, "%s", workspace);
     else
         request_bad_field(request, "/workspace", "is not that of your key");

@@ -187,7 +187,7 @@ static struct memory *remember(struct auth *auth, const struct question *questio
     memory->key.id = atoll(PQgetvalue(row, 0, 0));
     memory->key.workspace = atoll(PQgetvalue(row, 0, 1));
     memory->key.scope = auth_scope(PQgetvalue(row, 0, 2));
-    memory->key.operator= * PQgetvalue(row, 0, 5) == 't';
+    memory->key.is_operator = *PQgetvalue(row, 0, 5) == 't' && memory->key.scope == SCOPE_ADMIN;
     memory->key.per_minute = atoll(PQgetvalue(row, 0, 6));
     memory->expires_us = atoll(PQgetvalue(row, 0, 4));
     memory->confirmed_us = now_us;

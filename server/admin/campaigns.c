@@ -3,9 +3,12 @@
 #include "server/admin/campaigns.h"
 
 #include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/list.h"
 #include "server/admin/money.h"
 #include "server/admin/named.h"
 #include "server/admin/resource.h"
@@ -302,3 +305,36 @@ struct resource campaigns_resource = {
     .example_change = "{\"targets\": {\"clicks\": 20000, \"sales\": 400}}",
     .check = check,
 };
+
+/* --- what was changed --- */
+
+/* The audit log, narrowed to the campaign. */
+static void on_found(const struct pool_answer *answer, void *argument)
+{
+    struct request *request = argument;
+    struct query *query = &request->query;
+
+    if (answer->outcome != POOL_DONE) {
+        request_store_problem(request, answer);
+    } else if (PQntuples(answer->result) == 0) {
+        resource_missing(request, &campaigns_resource);
+    } else if (query->count + 2 > QUERY_PARAMETERS_MAX) {
+        request_problem(request, 400, "bad-query", "there are too many parameters");
+    } else {
+        query->names[query->count] = "resource";
+        query->values[query->count++] = campaigns_resource.name;
+        query->names[query->count] = "resource_id";
+        query->values[query->count++] = request->name;
+        resource_on_list(request);
+    }
+}
+
+void campaigns_on_changes(struct request *request)
+{
+    char workspace[24], id[24];
+    const char *parameters[] = {workspace, id};
+
+    snprintf(workspace, sizeof workspace, "%" PRId64, request->key.workspace);
+    snprintf(id, sizeof id, "%" PRIu64, request->id);
+    request_query(request, &campaigns_resource.get, 2, parameters, on_found);
+}

@@ -268,7 +268,7 @@ void resource_on_list(struct request *request)
     snprintf(list->workspace, sizeof list->workspace, "%" PRId64, request->key.workspace);
     snprintf(list->rows, sizeof list->rows, "%zu", list->limit + 1);
     list->parameters[list->count++] =
-        list->resource->tenant && request->key.operator? NULL : list->workspace;
+        list->resource->tenant && request->key.is_operator ? NULL : list->workspace;
     out = open_memstream(&list->sql, &size);
     assert(out);
     put_list(out, request, list);

@@ -26,7 +26,7 @@ struct key {
     int64_t id;
     int64_t workspace;
     enum scope scope;
-    bool operator;      /* of the workspace that owns the default domain: may make workspaces */
+    bool is_operator; /* an admin of the workspace that owns the default domain: may make others */
     int64_t per_minute; /* requests; 0: no limit */
 };
 

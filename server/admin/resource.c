@@ -41,7 +41,7 @@ static void change_free(void *state)
 /* The workspace whose things are meant: the key's, but for an operator who names another one. */
 static int64_t workspace_of(const struct request *request)
 {
-    bool other = request->route->resource->tenant && request->key.operator&& request->id;
+    bool other = request->route->resource->tenant && request->key.is_operator && request->id;
 
     return other ? (int64_t)request->id : request->key.workspace;
 }

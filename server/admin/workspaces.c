@@ -36,7 +36,7 @@ struct resource workspaces_resource = {
 
 void workspaces_on_create(struct request *request)
 {
-    if (request->key.operator)
+    if (request->key.is_operator)
         resource_on_create(request);
     else
         request_problem(request, 403, "forbidden",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.api import audit, ids, make, pointers, problem, unique
+from support.api import audit, ids, make, make_key, pointers, problem, unique
 
 PATH = "/v1/campaigns"
 
@@ -92,6 +92,14 @@ def test_each_change_is_kept(stack):
     assert updated == ("update", {"budget": {"amount_minor": 1, "currency": "EUR"}},
                        {"budget": {"amount_minor": 2, "currency": "EUR"}})
     assert archived == ("archive", {"status": "active"}, {"status": "archived"})
+    reader = make_key(stack, scope="read")
+    other = campaign(stack)
+    shown = stack.kudos.admin("GET", path + "/changes", key=reader).json()["items"]
+    assert [entry["action"] for entry in shown] == ["archive", "update", "create"]
+    assert shown[1]["before"] == updated[1] and shown[1]["key_name"] == "test" and shown[1]["time"]
+    assert ids(stack, path + "/changes", "limit=1") == [entry["id"] for entry in shown]
+    assert len(ids(stack, f"{PATH}/{other['id']}/changes")) == 1
+    problem(stack.kudos.admin("GET", f"{PATH}/999999999/changes"), 404)
 
 
 def test_links_follow_their_campaign(stack):

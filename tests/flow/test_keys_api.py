@@ -115,6 +115,7 @@ def test_a_workspace_and_its_first_key(stack):
     assert renamed.status == 200 and renamed.json()["time_zone"] == "Asia/Tokyo"
     assert stack.kudos.admin("PATCH", own, {"name": name + "x"}).json()["name"] == name + "x"
     other = stack.postgres.value("select id from kudos.workspaces where name = 'default'")
+    assert ids(stack, "/v1/workspaces", key=make_key(stack, scope="write")) == [other]
     problem(stack.kudos.admin("GET", f"/v1/workspaces/{other}", key=key["key"]), 404)
     problem(stack.kudos.admin("POST", "/v1/workspaces", {"name": "x"}, key=key["key"]), 403)
     body = {"name": "n", "scope": "read", "workspace": other}
