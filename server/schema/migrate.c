@@ -26,6 +26,7 @@ EMBED(schema_010, "server/schema/010_performance.sql");
 EMBED(schema_011, "server/schema/011_erasures.sql");
 EMBED(schema_012, "server/schema/012_imports.sql");
 EMBED(schema_013, "server/schema/013_handles.sql");
+EMBED(schema_014, "server/schema/014_link_pages.sql");
 
 static const struct migration {
     const char *name;
@@ -45,6 +46,7 @@ static const struct migration {
     {"011_erasures", schema_011},
     {"012_imports", schema_012},
     {"013_handles", schema_013},
+    {"014_link_pages", schema_014},
     /* clang-format on */
 };
 
