@@ -38,19 +38,34 @@ static bool is_key(const char *text)
     return length >= 1 && length <= IDEMPOTENCY_KEY_MAX;
 }
 
+/* Piece by piece: making one piece of a body of 32 MiB would double it. */
+static void hash_body(crypto_hash_sha256_state *state, struct evbuffer *body)
+{
+    size_t length = evbuffer_get_length(body), done = 0;
+    struct evbuffer_iovec piece;
+    struct evbuffer_ptr at;
+
+    evbuffer_ptr_set(body, &at, 0, EVBUFFER_PTR_SET);
+    while (done < length && evbuffer_peek(body, -1, &at, &piece, 1) > 0) {
+        crypto_hash_sha256_update(state, piece.iov_base, piece.iov_len);
+        done += piece.iov_len;
+        if (done < length)
+            evbuffer_ptr_set(body, &at, piece.iov_len, EVBUFFER_PTR_ADD);
+    }
+    assert(done == length);
+}
+
 static void put_fingerprint(struct request *request)
 {
     struct evbuffer *body = evhttp_request_get_input_buffer(request->http);
     const char *target = evhttp_request_get_uri(request->http);
-    size_t length = evbuffer_get_length(body);
     crypto_hash_sha256_state state;
     unsigned char hash[crypto_hash_sha256_BYTES];
 
     static_assert(sizeof request->fingerprint == 2 + 2 * sizeof hash + 1, "room for it in hex");
     crypto_hash_sha256_init(&state);
     crypto_hash_sha256_update(&state, (const unsigned char *)target, strlen(target) + 1);
-    if (length > 0)
-        crypto_hash_sha256_update(&state, evbuffer_pullup(body, -1), length);
+    hash_body(&state, body);
     crypto_hash_sha256_final(&state, hash);
     memcpy(request->fingerprint, "\\x", 2);
     sodium_bin2hex(request->fingerprint + 2, sizeof request->fingerprint - 2, hash, sizeof hash);
