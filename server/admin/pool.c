@@ -102,10 +102,8 @@ static struct job *job_new(const struct pool_step *steps, int count)
     for (int i = 0; i < count; i++) {
         job->steps[i] = (struct pool_step){steps[i].statement, steps[i].count, parameters};
         for (int p = 0; p < steps[i].count; p++, parameters++) {
-            if (!steps[i].parameters[p])
-                continue;
-            *parameters = text;
-            text = stpcpy(text, steps[i].parameters[p]) + 1;
+            *parameters = steps[i].parameters[p] ? text : NULL;
+            text = *parameters ? stpcpy(text, steps[i].parameters[p]) + 1 : text;
         }
     }
     return job;
@@ -357,19 +355,15 @@ static void session_finish(struct session *session)
  * PostgreSQL. */
 static void session_keep(struct session *session, PGresult *result)
 {
-    const struct statement *statement;
     ExecStatusType status = PQresultStatus(result);
+    bool over = session->step == session->job->count; /* "terminating connection" before COMMIT */
 
-    if (session->step == session->job->count) { /* "terminating connection", before the COMMIT */
-        PQclear(result);
-        return;
-    }
-    statement = session->job->steps[session->step].statement;
-    if (session->result && PQresultStatus(session->result) == PGRES_FATAL_ERROR) {
+    if (over || (session->result && PQresultStatus(session->result) == PGRES_FATAL_ERROR)) {
         PQclear(result);
     } else if (session->preparing[session->step] && status == PGRES_COMMAND_OK) {
-        if (!statement->once)
-            session->prepared[session->prepared_count++] = statement;
+        if (!session->job->steps[session->step].statement->once)
+            session->prepared[session->prepared_count++] =
+                session->job->steps[session->step].statement;
         PQclear(result);
     } else {
         PQclear(session->result);
