@@ -183,7 +183,7 @@ def test_row_that_cannot_be_served_is_left_out(stack):
 def test_rows_are_never_deleted(stack):
     slug = stack.add_link()
     for statement in ("delete from kudos.links", "delete from kudos.domains",
-                      "truncate kudos.links", "truncate kudos.domains cascade"):
+                      "truncate kudos.links cascade", "truncate kudos.domains cascade"):
         with pytest.raises(psycopg2.Error, match="never deleted") as refused:
             stack.postgres.sql(statement)
         assert "archive" in refused.value.diag.message_hint.lower()
