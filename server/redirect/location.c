@@ -93,15 +93,27 @@ static bool has_name(const char *at, const char *end, const struct text *wanted)
     return false;
 }
 
-/* '?' or '&', unless the destination already ends in one of these. */
-static char *put_separator(char *at, const char *start, bool *has_query)
+/* What a parameter is joined to the destination with: '?', '&', or nothing (0) where it ends in the
+ * '?' of its query or in '&'. Told by the destination as it is written, so that it does not depend on
+ * what placeholders become; a '?' within the query is part of a value. */
+static char joint_of(const struct decision *decision)
 {
-    if (!*has_query)
-        *at++ = '?';
-    else if (at[-1] != '?' && at[-1] != '&')
-        *at++ = '&';
-    assert(at > start);
-    *has_query = true;
+    const char *bytes = decision->destination.bytes;
+    size_t length = decision->fragment_offset;
+
+    if (!decision->has_query)
+        return '?';
+    assert(length > 0);
+    if (bytes[length - 1] == '&' || memchr(bytes, '?', length) == bytes + length - 1)
+        return 0;
+    return '&';
+}
+
+static char *put_separator(char *at, char *joint)
+{
+    if (*joint)
+        *at++ = *joint;
+    *joint = '&';
     return at;
 }
 
@@ -109,11 +121,12 @@ static char *put_separator(char *at, const char *start, bool *has_query)
 static const struct text test_name = {TEST_LINK_PARAM, sizeof TEST_LINK_PARAM - 1};
 
 /* Appends the request's parameters that the destination does not have. */
-static char *put_parameters(const struct decision *decision, const struct text *id_name,
-                            const char *start, char *at, bool *has_query)
+static char *put_parameters(const struct decision *decision, const struct text *id_name, char *at,
+                            char *joint)
 {
     const char *base = decision->destination.bytes, *base_end = base + decision->fragment_offset;
-    const char *question = *has_query ? memchr(base, '?', decision->fragment_offset) : NULL;
+    const char *question =
+        decision->has_query ? memchr(base, '?', decision->fragment_offset) : NULL;
     const char *own = question ? question + 1 : base_end;
     const char *from = decision->query.bytes, *end = from + decision->query.length, *next;
 
@@ -123,7 +136,7 @@ static char *put_parameters(const struct decision *decision, const struct text *
         if (next == from || same_name(&name, id_name) || same_name(&name, &test_name) ||
             has_name(own, base_end, &name))
             continue;
-        at = put_separator(at, start, has_query);
+        at = put_separator(at, joint);
         for (; from < next; from++)
             at = percent_put(at, *from, query_bytes);
     }
@@ -206,10 +219,10 @@ size_t location_max(size_t query_length)
 }
 
 static char *put_id_parameter(const struct text *name, const char *click_id, const char *start,
-                              char *at, bool *has_query, struct location_mark *mark)
+                              char *at, char *joint, struct location_mark *mark)
 {
     mark->at = (size_t)(at - start);
-    at = put_separator(at, start, has_query);
+    at = put_separator(at, joint);
     at = put(at, name->bytes, name->length);
     *at++ = '=';
     at = put(at, click_id, CLICK_ID_LENGTH);
@@ -221,17 +234,16 @@ size_t location_write(const struct decision *decision, const struct text *name,
                       const char *click_id, char *out, struct location_mark *mark)
 {
     const struct text *destination = &decision->destination;
-    bool has_query = decision->has_query;
-    char *at;
+    char *at, joint = joint_of(decision);
 
     assert(destination->length > 0 && destination->length <= LINK_DESTINATION_MAX);
     assert(decision->fragment_offset <= destination->length && name->length <= LOCATION_NAME_MAX);
     *mark = (struct location_mark){.length = 0};
     at = put_piece(decision, 0, decision->fragment_offset, click_id, out, out, mark);
     if (decision->query.length > 0)
-        at = put_parameters(decision, name, out, at, &has_query);
+        at = put_parameters(decision, name, at, &joint);
     if (click_id && decision->id == ID_PARAMETER)
-        at = put_id_parameter(name, click_id, out, at, &has_query, mark);
+        at = put_id_parameter(name, click_id, out, at, &joint, mark);
     at = put_piece(decision, decision->fragment_offset, destination->length, click_id, out, at,
                    mark);
     assert((size_t)(at - out) <= location_max(decision->query.length));

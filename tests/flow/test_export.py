@@ -11,6 +11,7 @@ import pytest
 
 from support.api import make, make_workspace, pointers, problem, unique
 from support.http import Raw
+from support.stack import SANITIZED
 from support.wait import wait_until
 
 
@@ -157,7 +158,7 @@ def test_memory_is_bounded(make_stack):
             return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1])
     before = peak()
     assert len(stack.kudos.admin("GET", "/v1/links.ndjson").body.splitlines()) == 60000
-    assert peak() - before < 16384
+    assert SANITIZED or peak() - before < 16384  # sanitizers keep what was freed for a while
 
 
 # QR codes -----------------------------------------------------------------------------------------

@@ -249,6 +249,7 @@ static void builds_locations(void **state)
     struct link pass = make_link("https://s.example/p#f", LINK_PASS_QUERY);
     struct link both = make_link("https://s.example/p?utm_source=own&b", LINK_PASS_QUERY);
     struct link empty = make_link("https://s.example/?", LINK_PASS_QUERY);
+    struct link asking = make_link("https://s.example/p?a=b?", LINK_PASS_QUERY);
 
     (void)state;
     assert_string_equal(location("x=1", &plain, NULL), "https://s.example/p");
@@ -258,6 +259,8 @@ static void builds_locations(void **state)
     assert_string_equal(location("x=1", &pass, ID), "https://s.example/p?x=1&kudos_id=" ID "#f");
     assert_string_equal(location("x=1", &empty, ID), "https://s.example/?x=1&kudos_id=" ID);
     assert_string_equal(location("", &empty, ID), "https://s.example/?kudos_id=" ID);
+    assert_string_equal(location("x=1", &asking, ID), /* its '?' is part of a value */
+                        "https://s.example/p?a=b?&x=1&kudos_id=" ID);
     /* the destination's own win, however the name is spelt; ids are ours alone */
     assert_string_equal(location("utm_source=x&utm%5Fsource=y&utm_sourc%65=z&b=2&c=3&kudos_id=1&"
                                  "kudos%5fid=2",
