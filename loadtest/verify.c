@@ -23,12 +23,22 @@
 #define POLL_FIRST_MS 100
 #define POLL_MOST_MS  2000
 #define TIME_TEXT_MAX 48
+#define FLAG_MAX      16
 #define IDS_SHOWN     (VERIFY_SHOWN / 2) /* the rest is for totals */
 
 static const char MAKE[] =
     "create temporary table wanted (id text, origin bigint, seq bigint, link bigint);"
     "create temporary table found (origin bigint, seq bigint, link bigint, n bigint);"
     "create temporary table totals (link bigint, answered bigint, others bigint)";
+
+/* Rows per link in the span, and what was asked of each: $3 is the flag of clicks without an id. */
+#define STORED                                                                              \
+    "select link_id as link, count(*) as n from kudos.clicks"                               \
+    " where time >= $1::timestamptz and time < $2::timestamptz and flags & $3::integer = 0" \
+    " and link_id in (select link from pg_temp.totals) group by link_id"
+#define ASKED                                                       \
+    "select link, sum(answered) as answered, sum(others) as others" \
+    " from pg_temp.totals group by link"
 
 /* Rows of the wanted ids that have not been found yet. */
 static const char FIND[] =
@@ -38,10 +48,14 @@ static const char FIND[] =
     " on w.origin = c.origin and w.seq = c.seq"
     " where c.time >= $1::timestamptz and c.time < $2::timestamptz group by c.origin, c.seq";
 
+/* Ids without a row, and answers beyond the rows of their link: not every id was kept. */
 static const char MISSING[] =
-    "select count(*) from (select distinct origin, seq from pg_temp.wanted) w"
-    " where not exists"
-    " (select from pg_temp.found f where f.origin = w.origin and f.seq = w.seq)";
+    "with stored as (" STORED "), asked as (" ASKED ")"
+    " select (select count(*) from (select distinct origin, seq from pg_temp.wanted) w"
+    "   where not exists"
+    "     (select from pg_temp.found f where f.origin = w.origin and f.seq = w.seq))"
+    " + (select coalesce(sum(greatest(answered - coalesce(n, 0), 0)), 0)::bigint"
+    "   from asked left join stored using (link))";
 
 /* Found long ago, but doubled since? */
 static const char COUNT_AGAIN[] =
@@ -62,15 +76,9 @@ static const char FAULTS[] =
     "   left join kudos.quarantine q using (origin, seq)"
     " where f.n is distinct from 1 or f.link <> g.link or g.n > 1 order by 1, g.origin, g.seq";
 
-/* Totals per link that cannot be: $3 is the flag of clicks without an id. */
-static const char TOTALS[] =
-    "with stored as (select link_id as link, count(*) as n from kudos.clicks"
-    "   where time >= $1::timestamptz and time < $2::timestamptz and flags & $3::integer = 0"
-    "     and link_id in (select link from pg_temp.totals) group by link_id),"
-    " asked as (select link, sum(answered) as answered, sum(others) as others"
-    "   from pg_temp.totals group by link)"
-    " select link, answered, others, coalesce(n, 0)"
-    " from asked left join stored using (link) order by link";
+static const char TOTALS[] = "with stored as (" STORED "), asked as (" ASKED ")"
+                             " select link, answered, others, coalesce(n, 0)"
+                             " from asked left join stored using (link) order by link";
 
 struct search {
     const struct verify_plan *plan;
@@ -198,9 +206,17 @@ static void set_span(struct search *search)
     time_text(search->until, last + US_PER_MS);
 }
 
+static const char *no_id_flag(char out[FLAG_MAX])
+{
+    snprintf(out, FLAG_MAX, "%u", (unsigned)CLICK_NO_ID);
+    return out;
+}
+
 static bool count_missing(struct search *search, int64_t *missing)
 {
-    PGresult *row = postgres_query(search->connection, MISSING, 0, NULL, search->error);
+    char flag[FLAG_MAX];
+    const char *parameters[] = {search->from, search->until, no_id_flag(flag)};
+    PGresult *row = postgres_query(search->connection, MISSING, 3, parameters, search->error);
 
     *missing = row ? strtoll(PQgetvalue(row, 0, 0), NULL, 10) : 0;
     PQclear(row);
@@ -285,12 +301,9 @@ static void compare_total(struct search *search, const PGresult *rows, int at)
 
 static bool compare_totals(struct search *search)
 {
-    char flag[16];
-    const char *parameters[] = {search->from, search->until, flag};
-    PGresult *rows;
-
-    snprintf(flag, sizeof flag, "%u", (unsigned)CLICK_NO_ID);
-    rows = postgres_query(search->connection, TOTALS, 3, parameters, search->error);
+    char flag[FLAG_MAX];
+    const char *parameters[] = {search->from, search->until, no_id_flag(flag)};
+    PGresult *rows = postgres_query(search->connection, TOTALS, 3, parameters, search->error);
     for (int i = 0; i < PQntuples(rows); i++)
         compare_total(search, rows, i);
     PQclear(rows);

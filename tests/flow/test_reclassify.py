@@ -53,6 +53,12 @@ def totals(stack, link):
     return tuple(int(client.hget("kudos:{0}:totals", field) or 0) for field in (link, f"{link}:x"))
 
 
+def wait_for_totals(stack, link, expected):
+    """Redis learns of a step in the next pass of flush."""
+    wait_until(lambda: totals(stack, link) == expected,
+               what=lambda: f"totals {expected}, found {totals(stack, link)}")
+
+
 def run_number(output):
     return output.rsplit("--undo ", 1)[1].split()[0]
 
@@ -71,7 +77,7 @@ def test_chosen_clicks_get_another_verdict_and_back(stack, link):
     decided = ("preview", "decided: X drew the card")
     assert verdicts(stack, number) == {("human", None): 3, decided: 7, ("bot", "crawler X"): 2}
     stack.assert_consistent()
-    assert totals(stack, number) == (12, 9)
+    wait_for_totals(stack, number, (12, 9))
     assert stack.postgres.sql("select clicks::int, human::int from report.link_performance where slug = %s",
                               slug) == [(12, 3)]
     assert stack.postgres.sql(
@@ -86,7 +92,7 @@ def test_chosen_clicks_get_another_verdict_and_back(stack, link):
     assert "7 clicks reclassified" in reclassify(stack, "--undo", run_number(said))
     assert verdicts(stack, number) == {("human", None): 11, ("bot", "crawler X"): 2}
     stack.assert_consistent()
-    assert totals(stack, number) == (13, 2)
+    wait_for_totals(stack, number, (13, 2))
     assert stack.postgres.value("select count(*) from kudos.clicks_hourly where link_id = %s and clicks = 0",
                                 number) == 0
 
