@@ -194,7 +194,8 @@ void change_prepare_answer(struct request *request, struct change *change, const
     }
     change->answer = resource_show(change->resource, request->admin, row, 0);
     if (change->secret)
-        json_object_set_new(change->answer, "key", json_string(change->secret));
+        json_object_set_new(change->answer, change->secret_name ? change->secret_name : "key",
+                            json_string(change->secret));
 }
 
 void change_send_answer(struct request *request, struct change *change)

@@ -16,7 +16,8 @@ struct change {
     char id[24], mask[24], workspace[24], key[24];
     char *etags; /* of If-Match, as text[]; NULL: none was sent */
     const char *action;
-    char *secret; /* shown once, with the answer; owned */
+    char *secret;            /* shown once, with the answer; owned */
+    const char *secret_name; /* of that member; NULL: "key" */
 };
 
 void resource_on_create(struct request *request);

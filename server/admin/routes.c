@@ -26,6 +26,7 @@
 #include "server/admin/resource.h"
 #include "server/admin/roster.h"
 #include "server/admin/search.h"
+#include "server/admin/sources.h"
 #include "server/admin/stats.h"
 #include "server/admin/workspaces.h"
 
@@ -174,6 +175,20 @@ static const struct route routes[] = {
      &api_keys_resource, NULL, "{\"overlap_s\": 3600}"},
     {DELETE, "/v1/api-keys/{id}", SCOPE_ADMIN, ROUTE_GUARDED, api_keys_on_revoke,
      "Revoke an API key, at once", &api_keys_resource, NULL, NULL},
+    {POST, "/v1/sources", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
+     resource_on_create, "Make a source of conversions; its token is shown this once",
+     &sources_resource, NULL, NULL},
+    {GET, "/v1/sources", SCOPE_ADMIN, ROUTE_LIST | ROUTE_GUARDED, resource_on_list,
+     "List sources of conversions", &sources_resource, NULL, NULL},
+    {GET, "/v1/sources/{id}", SCOPE_ADMIN, ROUTE_GUARDED, resource_on_get, "Read about a source",
+     &sources_resource, NULL, NULL},
+    {PATCH, "/v1/sources/{id}", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED, resource_on_update,
+     "Change a source's name or secrets", &sources_resource, NULL, NULL},
+    {POST, "/v1/sources/{id}/rotate", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED, sources_on_rotate,
+     "Replace a source's token or secrets; what was before ends at once, or after overlap_s",
+     &sources_resource, NULL, "{\"overlap_s\": 3600}"},
+    {DELETE, "/v1/sources/{id}", SCOPE_ADMIN, ROUTE_GUARDED, sources_on_revoke,
+     "Revoke a source, at once", &sources_resource, NULL, NULL},
     {POST, "/v1/erasures", SCOPE_ADMIN, ROUTE_BODY | ROUTE_GUARDED | ROUTE_CREATED,
      resource_on_create, "Erase a customer reference or an influencer's contact data",
      &erasures_resource, NULL, NULL},
@@ -208,7 +223,7 @@ bool routes_prepare(struct error *error)
         if (routes[i].resource && !resource_prepare(routes[i].resource, error))
             return false;
     }
-    return api_keys_prepare(error);
+    return api_keys_prepare(error) && sources_prepare(error);
 }
 
 static const char *method_name(enum evhttp_cmd_type method)
