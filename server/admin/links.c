@@ -70,7 +70,8 @@ static const struct field link_fields[] = {
      .flags = FIELD_WRITABLE | FIELD_FILTER,
      .check = check_slug,
      .column = "slug",
-     .filter = "lower(t.slug collate \"C\") = lower(@::text collate \"C\")",
+     .filter = "(t.domain_id, t.slug_key) in (select d.id, case when d.case_sensitive then @::text"
+               " else lower(@::text collate \"C\") end from kudos.domains d)",
      .what = "What stands behind the slash; generated if absent"},
     {.name = "short_url",
      .type = FIELD_TEXT,
