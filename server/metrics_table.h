@@ -52,6 +52,10 @@ METRIC(GAUGE, ship_stuck_origins, "Origins whose journal begins after what Redis
 
 /* flush */
 METRIC(COUNTER, flushed_events_total, "Events committed to PostgreSQL.")
+METRIC(COUNTER, conversions_received_total, "Reports of conversions that flush took over from the journals.")
+METRIC(COUNTER, conversions_recorded_total, "Reports of conversions taken from the inbox, recorded or tried.")
+METRIC(GAUGE_MAX, conversions_waiting, "Reports of conversions in the inbox that are not recorded yet, up to 10,000.")
+METRIC(GAUGE_MAX, conversions_failed, "Those of them that could not be recorded and are tried again; see kudos.conversion_inbox.")
 METRIC(COUNTER, flushed_batches_total, "Flush transactions committed.")
 METRIC(COUNTER, links_used_up_total, "Links marked as used up: their human clicks reached max_clicks.")
 METRIC(COUNTER, flush_duplicates_total, "Events met again at or below the watermark and dropped.")

@@ -9,7 +9,9 @@
 
 #include "server/visitor/classes.h"
 
-#define COPY_FIELDS 27
+#define COPY_FIELDS      27
+#define COPY_TOLD_FIELDS 11
+#define JSONB_VERSION    1
 
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
 #define POSTGRES_EPOCH_US 946684800000000LL
@@ -176,5 +178,49 @@ size_t copy_row(uint64_t origin, uint64_t seq, const struct click *click, int64_
     end = put_numbers(end, click, flags);
     end = put_texts(end, click);
     assert(end - out <= COPY_ROW_MAX);
+    return (size_t)(end - out);
+}
+
+void copy_told_sql(char out[COPY_SQL_MAX])
+{
+    snprintf(out, COPY_SQL_MAX,
+             "copy kudos.conversion_inbox (origin, seq, received_at, workspace_id, source_id, path,"
+             " verified, token_hash, digest, signature, told) from stdin (format binary)");
+}
+
+static unsigned char *put_hash(unsigned char *out, const unsigned char hash[EVENT_HASH_BYTES])
+{
+    static const unsigned char none[EVENT_HASH_BYTES];
+
+    if (memcmp(hash, none, EVENT_HASH_BYTES) == 0)
+        return put_null(out);
+    return put_text(out, (const char *)hash, EVENT_HASH_BYTES);
+}
+
+size_t copy_told_row(uint64_t origin, uint64_t seq, const struct conversion *conversion,
+                     int64_t now_us, unsigned char out[COPY_TOLD_ROW_MAX])
+{
+    const struct text *told = &conversion->told;
+    uint16_t fields = htobe16(COPY_TOLD_FIELDS);
+    unsigned char *end = out;
+
+    assert(origin != 0 && seq != 0 && told->length <= EVENT_TOLD_MAX);
+    memcpy(end, &fields, sizeof fields);
+    end = put_int64(end + sizeof fields, origin);
+    end = put_int64(end, seq);
+    end = put_time(end, copy_time_us(conversion->time_us, now_us));
+    end = put_id(end, conversion->workspace);
+    end = put_id(end, conversion->source);
+    end = put_name(end, conversion_path_name(conversion->path));
+    end = put_length(end, 1);
+    *end++ = conversion->verified;
+    end = put_hash(end, conversion->token_hash);
+    end = put_hash(end, conversion->digest);
+    end = put_hash(end, conversion->signature);
+    end = put_length(end, 1 + told->length);
+    *end++ = JSONB_VERSION;
+    memcpy(end, told->bytes, told->length);
+    end += told->length;
+    assert(end - out <= COPY_TOLD_ROW_MAX);
     return (size_t)(end - out);
 }

@@ -1,5 +1,6 @@
 #pragma once
-/* Clicks as rows of PostgreSQL's binary COPY format for kudos.clicks. Pure: no connection, no clock,
+/* Clicks as rows of PostgreSQL's binary COPY format for kudos.clicks, conversions for
+ * kudos.conversion_inbox. Pure: no connection, no clock,
  * no memory. About 0.2 µs a row; the binary format saves the server two thirds of the parsing. */
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,12 @@ void copy_trailer(unsigned char out[COPY_TRAILER_BYTES]);
 /* Encodes one row; returns its length. `now_us` is flush's clock: see copy_time_us(). */
 size_t copy_row(uint64_t origin, uint64_t seq, const struct click *click, int64_t now_us,
                 unsigned char out[COPY_ROW_MAX]);
+
+/* The same for conversions. */
+#define COPY_TOLD_ROW_MAX (EVENT_PAYLOAD_MAX + 256)
+void copy_told_sql(char out[COPY_SQL_MAX]);
+size_t copy_told_row(uint64_t origin, uint64_t seq, const struct conversion *conversion,
+                     int64_t now_us, unsigned char out[COPY_TOLD_ROW_MAX]);
 
 /* How far ahead of flush's clock a click may be. */
 #define COPY_AHEAD_MAX_US (3600LL * 1000 * 1000)

@@ -6,6 +6,9 @@
  *          variant; 2 bytes country; texts rule, referrer_host, language, region, city
  *   lost:  u64 episode, count; i64 from_us, until_us
  *   gap:   u64 first, last; text reason
+ *   conversion: i64 time_us; varint workspace, source; u8 path, marks (1 verified, 2 token,
+ *          4 signature); where marked, 32 bytes token_hash, 32 + 32 bytes digest and signature;
+ *          varint length, so many bytes of told
  *
  *   u64, i64  8 bytes, little-endian
  *   varint    7 bits a byte, lowest first, all but the last with the high bit; as short as possible
@@ -31,6 +34,8 @@ static_assert(CLICK_FIXED + CLICK_TEXTS + EVENT_REFERRER_MAX + EVENT_LANGUAGE_MA
                       EVENT_REGION_MAX + EVENT_RULE_MAX <=
                   EVENT_PAYLOAD_MAX,
               "every event fits");
+#define CONVERSION_FIXED (2 + 8 + 3 * VARINT_MAX + 2 + 3 * EVENT_HASH_BYTES)
+static_assert(CONVERSION_FIXED + EVENT_TOLD_MAX <= EVENT_PAYLOAD_MAX, "every conversion fits");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are copied as they are");
 
 const char *verdict_name(enum verdict verdict)
@@ -39,6 +44,14 @@ const char *verdict_name(enum verdict verdict)
         "human", "bot", "preview", "prefetch", "datacenter", "invalid", "internal"};
 
     return (unsigned)verdict < VERDICT_COUNT ? names[verdict] : "unknown";
+}
+
+const char *conversion_path_name(uint8_t path)
+{
+    static const char names[CONVERSION_PATHS][EVENT_CLASS_NAME_MAX] = {
+        "", "postback", "pixel", "beacon", "shopify", "stripe", "woocommerce"};
+
+    return path > 0 && path < CONVERSION_PATHS ? names[path] : NULL;
 }
 
 /* Whether a run of 8 bytes is ASCII without NUL. */
@@ -185,6 +198,45 @@ static unsigned char *put_click(unsigned char *out, const struct click *click)
     return put_text(out, click->city, EVENT_CITY_MAX);
 }
 
+enum conversion_mark { MARK_VERIFIED = 1, MARK_TOKEN = 2, MARK_SIGNATURE = 4, MARKS = 7 };
+
+static const unsigned char no_hash[EVENT_HASH_BYTES];
+
+static bool is_hash(const unsigned char hash[EVENT_HASH_BYTES])
+{
+    return memcmp(hash, no_hash, EVENT_HASH_BYTES) != 0;
+}
+
+static unsigned char *put_hash(unsigned char *out, const unsigned char hash[EVENT_HASH_BYTES])
+{
+    memcpy(out, hash, EVENT_HASH_BYTES);
+    return out + EVENT_HASH_BYTES;
+}
+
+static unsigned char *put_conversion(unsigned char *out, const struct conversion *conversion)
+{
+    const struct text *told = &conversion->told;
+    bool token = is_hash(conversion->token_hash);
+    bool signature = is_hash(conversion->digest) && is_hash(conversion->signature);
+
+    assert(conversion_path_name(conversion->path));
+    assert(told->length > 0 && told->length <= EVENT_TOLD_MAX);
+    assert(clean_length((const unsigned char *)told->bytes, told->length) == told->length);
+    out = put_u64(out, (uint64_t)conversion->time_us);
+    out = put_varint(out, conversion->workspace);
+    out = put_varint(out, conversion->source);
+    *out++ = conversion->path;
+    *out++ = (unsigned char)((conversion->verified ? MARK_VERIFIED : 0) | (token ? MARK_TOKEN : 0) |
+                             (signature ? MARK_SIGNATURE : 0));
+    if (token)
+        out = put_hash(out, conversion->token_hash);
+    if (signature)
+        out = put_hash(put_hash(out, conversion->digest), conversion->signature);
+    out = put_varint(out, told->length);
+    memcpy(out, told->bytes, told->length);
+    return out + told->length;
+}
+
 size_t event_encode(const struct event *event, unsigned char out[EVENT_PAYLOAD_MAX])
 {
     unsigned char *end = out + 2;
@@ -204,6 +256,7 @@ size_t event_encode(const struct event *event, unsigned char out[EVENT_PAYLOAD_M
         end = put_u64(end, event->gap.last);
         end = put_text(end, event->gap.reason, EVENT_REASON_MAX);
         break;
+    case EVENT_CONVERSION: end = put_conversion(end, &event->conversion); break;
     }
     assert(end > out + 2 && end <= out + EVENT_PAYLOAD_MAX);
     return (size_t)(end - out);
@@ -327,6 +380,42 @@ static void get_gap(struct source *source, struct gap *out)
         source->bytes = NULL;
 }
 
+/* A hash that is marked as present, and so is not zero. */
+static void get_hash(struct source *source, bool present, unsigned char out[EVENT_HASH_BYTES])
+{
+    memset(out, 0, EVENT_HASH_BYTES);
+    if (!present)
+        return;
+    get_bytes(source, out, EVENT_HASH_BYTES);
+    if (!is_hash(out))
+        source->bytes = NULL;
+}
+
+static void get_conversion(struct source *source, struct conversion *out)
+{
+    unsigned char head[2];
+    size_t length;
+
+    out->time_us = (int64_t)get_u64(source);
+    out->workspace = get_varint(source, UINT64_MAX);
+    out->source = get_varint(source, UINT64_MAX);
+    get_bytes(source, head, sizeof head);
+    out->path = head[0];
+    out->verified = head[1] & MARK_VERIFIED;
+    get_hash(source, head[1] & MARK_TOKEN, out->token_hash);
+    get_hash(source, head[1] & MARK_SIGNATURE, out->digest);
+    get_hash(source, head[1] & MARK_SIGNATURE, out->signature);
+    length = get_varint(source, EVENT_TOLD_MAX);
+    if (!conversion_path_name(head[0]) || head[1] > MARKS || length == 0 || length > source->left ||
+        !source->bytes || clean_length(source->bytes, length) != length) {
+        source->bytes = NULL;
+        return;
+    }
+    out->told = (struct text){(const char *)source->bytes, length};
+    source->bytes += length;
+    source->left -= length;
+}
+
 bool event_decode(const unsigned char *bytes, size_t length, struct event *out, struct error *error)
 {
     struct source source = {bytes, length};
@@ -340,6 +429,7 @@ bool event_decode(const unsigned char *bytes, size_t length, struct event *out, 
     case EVENT_CLICK: get_click(&source, &out->click); break;
     case EVENT_LOST: get_lost(&source, &out->lost); break;
     case EVENT_GAP: get_gap(&source, &out->gap); break;
+    case EVENT_CONVERSION: get_conversion(&source, &out->conversion); break;
     default: return error_set(error, "payload of unknown kind %u", head[1]);
     }
     if (!source.bytes)

@@ -1,5 +1,6 @@
 #pragma once
-/* The click as it travels: redirect → journal → ship → Redis → flush → PostgreSQL.
+/* The click, and the conversion, as they travel: redirect → journal → ship → Redis → flush →
+ * PostgreSQL.
  *
  * An event is identified by (origin, seq) and by nothing else. The payload is versioned,
  * little-endian and self-contained, so that a flusher of a later release can read a journal that
@@ -15,20 +16,23 @@
 #include "shared/text.h"
 
 #define EVENT_VERSION        1
-#define EVENT_PAYLOAD_MAX    2048 /* bytes of one encoded payload, whatever its texts */
+#define EVENT_PAYLOAD_MAX    16384 /* bytes of one encoded payload, whatever its texts */
 #define EVENT_REFERRER_MAX   253
 #define EVENT_LANGUAGE_MAX   35
 #define EVENT_CITY_MAX       96
 #define EVENT_REGION_MAX     16
 #define EVENT_RULE_MAX       64
 #define EVENT_REASON_MAX     120
+#define EVENT_TOLD_MAX       16128 /* of a conversion; a click takes some 80 bytes, 1 KiB at most */
+#define EVENT_HASH_BYTES     32
 #define EVENT_CLASS_NAME_MAX 32
 
 /* What a journal record holds. Numbers are part of the format: never renumber. */
 enum event_kind {
-    EVENT_CLICK = 1, /* a struct click */
-    EVENT_LOST = 2,  /* a struct lost: clicks that were answered but could not be journalled */
-    EVENT_GAP = 3,   /* a struct gap: seqs that can no longer be read; made by ship only */
+    EVENT_CLICK = 1,      /* a struct click */
+    EVENT_LOST = 2,       /* a struct lost: clicks that were answered but could not be journalled */
+    EVENT_GAP = 3,        /* a struct gap: seqs that can no longer be read; made by ship only */
+    EVENT_CONVERSION = 4, /* a struct conversion */
 };
 
 /* The verdict: is this a person, and if not, what. Order and numbers are part of the format. */
@@ -99,17 +103,50 @@ struct gap {
     struct text reason;
 };
 
+/* How a conversion came: the numbers of kudos.conversion_path. What comes over /v1 is in no journal. */
+enum conversion_path {
+    CONVERSION_POSTBACK = 1,
+    CONVERSION_PIXEL = 2,
+    CONVERSION_BEACON = 3,
+    CONVERSION_SHOPIFY = 4,
+    CONVERSION_STRIPE = 5,
+    CONVERSION_WOOCOMMERCE = 6,
+};
+#define CONVERSION_PATHS 7
+
+/* "postback", "pixel", … as in the PostgreSQL enum kudos.conversion_path; NULL for other numbers. */
+const char *conversion_path_name(uint8_t path);
+
+/* A conversion that somebody told on a path that must not depend on PostgreSQL. What is journalled
+ * is what was extracted, never what was sent; the click id's signature has been looked at. Whether
+ * it was told by whom it names is decided when it is taken from kudos.conversion_inbox, where
+ * `verified` was not set here: the sources and their secrets are in PostgreSQL. */
+struct conversion {
+    int64_t time_us;    /* when it was told */
+    uint64_t workspace; /* that of the Host's domain, or of the source; 0: unknown */
+    uint64_t source;    /* kudos.sources.id that was named; 0: none */
+    uint8_t path;       /* enum conversion_path */
+    bool verified;      /* whoever took it has proved already that the source sent it */
+    unsigned char token_hash[EVENT_HASH_BYTES]; /* SHA-256 of the token that came; zero: none */
+    unsigned char digest[EVENT_HASH_BYTES];     /* SHA-256 of what was signed; zero: not signed */
+    unsigned char signature[EVENT_HASH_BYTES];  /* that came with it */
+    /* JSON as report_make() (server/conversions/report.h) gives it, at most EVENT_TOLD_MAX bytes. */
+    struct text told;
+};
+
 struct event {
     enum event_kind kind;
     union {
         struct click click;
         struct lost lost;
         struct gap gap;
+        struct conversion conversion;
     };
 };
 
 /* Encodes into `out` (EVENT_PAYLOAD_MAX bytes); returns the length, always > 0: every event fits,
- * since each text has a maximum. */
+ * since each text has a maximum. What a conversion told must be UTF-8 without NUL and within
+ * EVENT_TOLD_MAX: JSON cannot be cut. */
 size_t event_encode(const struct event *event, unsigned char out[EVENT_PAYLOAD_MAX]);
 
 /* Decodes a payload; texts point into `bytes`. False with the reason if it is malformed or of an

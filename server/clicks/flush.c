@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/clicks/flush_days.h"
+#include "server/clicks/flush_inbox.h"
 #include "server/clicks/flush_pass.h"
 #include "server/metrics.h"
 #include "server/role.h"
@@ -22,14 +23,14 @@
 #define RETRY_MOST_MS   5000
 #define READ_ONLY       "25006"
 #define SETTLE_EVERY_US (US_PER_SECOND)
-#define SETTLE_MOST     "1000" /* conversions in one transaction */
-#define STOP_TRIES      3      /* failures in a row, once told to stop, before it leaves */
+#define STOP_TRIES      3 /* failures in a row, once told to stop, before it leaves */
 
 struct loop {
     struct role_context *context;
     struct flusher flusher;
     int64_t days_due_us;
     int64_t settle_due_us;
+    bool more_told;    /* conversions wait in the inbox */
     unsigned failures; /* in a row */
     struct error told; /* the last failure that was logged */
 };
@@ -90,18 +91,22 @@ static void keep_days(struct loop *loop)
     loop->days_due_us = clock_mono_us() + FLUSH_DAYS_EVERY_S * US_PER_SECOND / 10;
 }
 
-/* Conversions that were told before their click was flushed are decided again, in a transaction of
- * their own so that no lock there holds back clicks. Failing at it holds up nothing: they wait. */
-static void settle_conversions(struct loop *loop)
+/* Conversions are recorded, and those that were told before their click was flushed are decided
+ * again, in transactions of their own so that no lock there holds back clicks. Failing at it holds
+ * up nothing: they wait. */
+static void record_conversions(struct loop *loop)
 {
     struct flusher *flusher = &loop->flusher;
     struct error error;
 
+    if (!flush_inbox(flusher->postgres, &loop->more_told, &error)) {
+        log_warn("conversions_not_recorded", "error=%s", error.text);
+        return;
+    }
     if (clock_mono_us() < loop->settle_due_us)
         return;
     loop->settle_due_us = clock_mono_us() + SETTLE_EVERY_US;
-    if (!postgres_execute(flusher->postgres, "select kudos.settle_clicks(" SETTLE_MOST ")", 0, NULL,
-                          &error))
+    if (!flush_settle(flusher->postgres, &error))
         log_warn("conversions_not_settled", "error=%s", error.text);
 }
 
@@ -117,7 +122,7 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
     else
         error_set(error, "connection to PostgreSQL lost");
     if (result != FLUSH_PASS_FAILED)
-        settle_conversions(loop);
+        record_conversions(loop);
     /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
     if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
         (result == FLUSH_PASS_FAILED && strcmp(postgres_sqlstate(), READ_ONLY) == 0))
@@ -141,7 +146,7 @@ static int64_t after_pass(struct loop *loop, enum flush_result result, const str
     if (result == FLUSH_PASS_AGAIN)
         return 0;
     role_ready();
-    return loop->context->settings.flush_interval_ms;
+    return loop->more_told ? 0 : loop->context->settings.flush_interval_ms;
 }
 
 /* Waits, and looks after orders; true once told to stop. After that only failures wait. */

@@ -36,6 +36,7 @@ void flush_batch_free(struct flush_batch *batch)
     flush_batch_clear(batch);
     flush_origins_free(&batch->origins);
     free(batch->rows);
+    free(batch->told);
     free(batch->gaps);
     free(batch->refused);
     free(batch->done);
@@ -48,7 +49,8 @@ void flush_batch_clear(struct flush_batch *batch)
     batch->reply = NULL;
     flush_origins_clear(&batch->origins);
     batch->ready = batch->complete = batch->unreadable = false;
-    batch->row_count = batch->gap_count = batch->refused_count = batch->done_count = 0;
+    batch->row_count = batch->told_count = batch->gap_count = 0;
+    batch->refused_count = batch->done_count = 0;
     batch->stream_bytes = batch->duplicates = batch->newest_us = 0;
 }
 
@@ -125,6 +127,17 @@ static void take_click(struct flush_batch *batch, const struct flush_row *where,
         batch->newest_us = time_us;
 }
 
+static void take_told(struct flush_batch *batch, const struct flush_row *where,
+                      const struct conversion *conversion)
+{
+    int64_t time_us = copy_time_us(conversion->time_us, batch->now_us);
+    struct flush_told *told = PUSH(batch->told, batch->told_count, batch->told_room);
+
+    *told = (struct flush_told){where->payload, where->length, where->origin, where->seq, false};
+    if (time_us > batch->newest_us)
+        batch->newest_us = time_us;
+}
+
 static void take_gap(struct flush_batch *batch, const struct flush_row *where,
                      const struct flush_gap *what)
 {
@@ -158,6 +171,17 @@ void flush_batch_refuse(struct flush_batch *batch, size_t index, const char *rea
     refused->decoded = true;
     refused->link = row->link;
     refused->human = row->verdict == VERDICT_HUMAN;
+}
+
+void flush_batch_refuse_told(struct flush_batch *batch, size_t index, const char *reason)
+{
+    struct flush_told *told = &batch->told[index];
+    const struct flush_row where = {
+        .payload = told->payload, .length = told->length, .origin = told->origin, .seq = told->seq};
+
+    assert(!told->refused);
+    told->refused = true;
+    add_refused(batch, &where, reason);
 }
 
 /* The last seq that a record at `seq` stands for; 0 if it makes no sense there. */
@@ -197,6 +221,8 @@ static uint64_t take_record(struct flush_batch *batch, struct flush_row *where)
             add_refused(batch, where, error.text);
         else if (event.kind == EVENT_CLICK)
             take_click(batch, where, &event.click);
+        else if (event.kind == EVENT_CONVERSION)
+            take_told(batch, where, &event.conversion);
         else
             take_gap(batch, where,
                      &(struct flush_gap){.lost = true,
@@ -248,6 +274,7 @@ static void take_entry(struct flush_batch *batch, size_t index, const redisReply
 {
     struct flush_origin before = batch->origins.list[index];
     size_t rows = batch->row_count, gaps = batch->gap_count, refused = batch->refused_count;
+    size_t told = batch->told_count;
     int64_t duplicates = batch->duplicates;
 
     if (take_records(batch, index, entry, first, last)) {
@@ -255,6 +282,7 @@ static void take_entry(struct flush_batch *batch, size_t index, const redisReply
         return;
     }
     batch->row_count = rows;
+    batch->told_count = told;
     batch->gap_count = gaps;
     batch->refused_count = refused;
     batch->duplicates = duplicates;
@@ -296,7 +324,8 @@ static void plan_entry(struct flush_batch *batch, const redisReply *entry)
 /* Back to what was known before the entries were looked at. */
 static void forget_plan(struct flush_batch *batch)
 {
-    batch->row_count = batch->gap_count = batch->refused_count = batch->done_count = 0;
+    batch->row_count = batch->told_count = batch->gap_count = 0;
+    batch->refused_count = batch->done_count = 0;
     batch->duplicates = batch->newest_us = 0;
     for (size_t i = 0; i < batch->origins.count; i++) {
         struct flush_origin *origin = &batch->origins.list[i];
@@ -326,7 +355,8 @@ const char *flush_batch_last_id(const struct flush_batch *batch)
 
 bool flush_batch_empty(const struct flush_batch *batch)
 {
-    return batch->row_count == 0 && batch->gap_count == 0 && batch->refused_count == 0;
+    return batch->row_count == 0 && batch->told_count == 0 && batch->gap_count == 0 &&
+           batch->refused_count == 0;
 }
 
 static const char *origin_trouble(const struct flush_batch *batch,

@@ -28,6 +28,15 @@ struct flush_row {
     bool refused; /* PostgreSQL did not take it; it is in `refused` instead */
 };
 
+/* One conversion that is to become a row of kudos.conversion_inbox. */
+struct flush_told {
+    const unsigned char *payload;
+    uint32_t length;
+    uint32_t origin; /* index */
+    uint64_t seq;
+    bool refused; /* as above */
+};
+
 /* A gap, or a note of lost clicks. */
 struct flush_gap {
     uint32_t origin; /* index */
@@ -71,6 +80,8 @@ struct flush_batch {
     /* The plan; each array is owned. */
     struct flush_row *rows;
     size_t row_count, row_room;
+    struct flush_told *told;
+    size_t told_count, told_room;
     struct flush_gap *gaps;
     size_t gap_count, gap_room;
     struct flush_refused *refused;
@@ -78,7 +89,7 @@ struct flush_batch {
     struct flush_done *done;
     size_t done_count, done_room;
     int64_t duplicates; /* events dropped */
-    int64_t newest_us;  /* time of the newest click taken; 0: none */
+    int64_t newest_us;  /* time of the newest click or conversion taken; 0: none */
 };
 
 /* Zeroed memory is an empty batch. Clearing keeps the memory. */
@@ -98,6 +109,9 @@ void flush_batch_plan(struct flush_batch *batch);
 
 /* Moves a click row to the refused ones. */
 void flush_batch_refuse(struct flush_batch *batch, size_t row, const char *reason);
+
+/* The same for a conversion. */
+void flush_batch_refuse_told(struct flush_batch *batch, size_t index, const char *reason);
 
 /* The stream id of the last entry in the answer; NULL if there is none. */
 const char *flush_batch_last_id(const struct flush_batch *batch);

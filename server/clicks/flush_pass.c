@@ -1,6 +1,7 @@
 /* See flush_pass.h, and server/clicks/README.md for why the order of steps is as it is:
  *
- *   lock → watermarks → read → plan → COPY, rollup, gaps, quarantine → watermarks → COMMIT
+ *   lock → watermarks → read → plan → COPY clicks, COPY conversions into the inbox, rollup, gaps,
+ *   quarantine → watermarks → COMMIT
  *   → acknowledge
  *
  * A crash anywhere before COMMIT leaves nothing in PostgreSQL; between COMMIT and the end of the
@@ -248,6 +249,7 @@ static void count_committed(const struct flush_batch *batch)
     }
     metrics->flushed_events_total += applied;
     metrics->flushed_batches_total++;
+    metrics->conversions_received_total += (int64_t)batch->told_count;
     metrics->quarantined_total += (int64_t)batch->refused_count;
     for (size_t i = 0; i < batch->gap_count; i++) {
         if (batch->gaps[i].lost)

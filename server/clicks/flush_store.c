@@ -29,7 +29,8 @@ struct store {
     unsigned partition;
     struct flush_batch *batch;
     size_t refusals;
-    char table[TABLE_MAX]; /* where rows are copied to */
+    char table[TABLE_MAX]; /* where clicks are copied to */
+    bool told;             /* conversions are copied, not clicks */
     struct error *error;
 };
 
@@ -42,27 +43,54 @@ static bool put(PGconn *connection, const unsigned char *bytes, size_t length, s
     return postgres_failed(connection, NULL, error);
 }
 
+/* Encodes what is to be row `index`; its length, 0 if it is refused, or -1. */
+static int64_t encode_click(const struct store *store, size_t index, unsigned char *out)
+{
+    const struct flush_row *row = &store->batch->rows[index];
+    uint64_t origin = store->batch->origins.list[row->origin].id;
+    struct event event;
+
+    if (row->refused)
+        return 0;
+    if (!event_decode(row->payload, row->length, &event, store->error))
+        return -1;
+    assert(event.kind == EVENT_CLICK);
+    return (int64_t)copy_row(origin, row->seq, &event.click, store->batch->now_us, out);
+}
+
+static int64_t encode_told(const struct store *store, size_t index, unsigned char *out)
+{
+    const struct flush_told *told = &store->batch->told[index];
+    uint64_t origin = store->batch->origins.list[told->origin].id;
+    struct event event;
+
+    if (told->refused)
+        return 0;
+    if (!event_decode(told->payload, told->length, &event, store->error))
+        return -1;
+    assert(event.kind == EVENT_CONVERSION);
+    return (int64_t)copy_told_row(origin, told->seq, &event.conversion, store->batch->now_us, out);
+}
+
 /* Sends the rows from … until that are not refused; returns how many, or -1. */
 static int64_t send_rows(const struct store *store, size_t from, size_t until)
 {
-    unsigned char chunk[CHUNK_BYTES + COPY_ROW_MAX];
+    static unsigned char chunk[CHUNK_BYTES + COPY_TOLD_ROW_MAX];
     size_t used = COPY_HEADER_BYTES;
     int64_t sent = 0;
 
+    static_assert(COPY_TOLD_ROW_MAX >= COPY_ROW_MAX, "either fits");
     copy_header(chunk);
     for (size_t i = from; i < until; i++) {
-        const struct flush_row *row = &store->batch->rows[i];
-        struct event event;
+        int64_t length = store->told ? encode_told(store, i, chunk + used)
+                                     : encode_click(store, i, chunk + used);
+
         if (i == from + (until - from) / 2)
-            CRASH_POINT("flush_inside_copy");
-        if (row->refused)
-            continue;
-        if (!event_decode(row->payload, row->length, &event, store->error))
+            CRASH_POINT(store->told ? "flush_inside_told" : "flush_inside_copy");
+        if (length < 0)
             return -1;
-        assert(event.kind == EVENT_CLICK);
-        used += copy_row(store->batch->origins.list[row->origin].id, row->seq, &event.click,
-                         store->batch->now_us, chunk + used);
-        sent++;
+        used += (size_t)length;
+        sent += length > 0;
         if (used < CHUNK_BYTES)
             continue;
         if (!put(store->connection, chunk, used, store->error))
@@ -99,7 +127,10 @@ static bool copy_rows(const struct store *store, size_t from, size_t until)
     char sql[COPY_SQL_MAX];
     int64_t sent;
 
-    copy_sql(store->table, sql);
+    if (store->told)
+        copy_told_sql(sql);
+    else
+        copy_sql(store->table, sql);
     if (!postgres_execute(store->connection, sql, 0, NULL, store->error))
         return false;
     sent = send_rows(store, from, until);
@@ -190,7 +221,10 @@ static enum flush_stored copy_or_halve(struct store *store, size_t from, size_t 
     if (until - from == 1) {
         if (++store->refusals > FLUSH_REFUSED_MAX)
             return FLUSH_TOO_MANY_REFUSED;
-        flush_batch_refuse(store->batch, from, store->error->text);
+        if (store->told)
+            flush_batch_refuse_told(store->batch, from, store->error->text);
+        else
+            flush_batch_refuse(store->batch, from, store->error->text);
     }
     if (!postgres_execute(store->connection, "rollback to savepoint rows; release savepoint rows",
                           0, NULL, store->error))
@@ -381,19 +415,32 @@ static bool store_rest(const struct store *store, struct rollup *rollup)
     return move_watermarks(store);
 }
 
+/* Copies all clicks, then all conversions. */
+static enum flush_stored copy_all(struct store *store)
+{
+    const struct flush_batch *batch = store->batch;
+    enum flush_stored copied = FLUSH_STORED;
+
+    if (batch->row_count > 0)
+        copied =
+            choose_table(store) ? copy_or_halve(store, 0, batch->row_count) : FLUSH_STORE_FAILED;
+    store->told = true;
+    if (copied == FLUSH_STORED && batch->told_count > 0)
+        copied = copy_or_halve(store, 0, batch->told_count);
+    return copied;
+}
+
 enum flush_stored flush_store(PGconn *connection, unsigned partition, struct flush_batch *batch,
                               struct rollup *rollup, struct error *error)
 {
-    struct store store = {connection, partition, batch, 0, "", error};
+    struct store store = {
+        .connection = connection, .partition = partition, .batch = batch, .error = error};
+    enum flush_stored copied;
 
     assert(PQtransactionStatus(connection) == PQTRANS_INTRANS);
-    if (batch->row_count > 0) {
-        enum flush_stored copied = FLUSH_STORE_FAILED;
-        if (choose_table(&store))
-            copied = copy_or_halve(&store, 0, batch->row_count);
-        if (copied != FLUSH_STORED)
-            return copied;
-    }
+    copied = copy_all(&store);
+    if (copied != FLUSH_STORED)
+        return copied;
     CRASH_POINT("flush_after_copy");
     if (!store_rest(&store, rollup))
         return FLUSH_STORE_FAILED;

@@ -1,7 +1,7 @@
 #pragma once
-/* Writes a batch to PostgreSQL within the caller's transaction: rows, rollup, gaps, quarantine,
- * watermarks. What PostgreSQL refuses about a single click is found by halving and goes to
- * quarantine (the batch is changed accordingly); every other failure fails the whole. */
+/* Writes a batch to PostgreSQL within the caller's transaction: rows, conversions into their inbox,
+ * rollup, gaps, quarantine, watermarks. What PostgreSQL refuses about a single click or conversion
+ * is found by halving and goes to quarantine (the batch is changed accordingly); every other failure fails the whole. */
 #include <libpq-fe.h>
 
 #include "server/clicks/flush_batch.h"
@@ -12,7 +12,7 @@
 /* Events of a batch after one in which PostgreSQL refused too many. */
 #define FLUSH_CAREFUL_EVENTS 500
 
-/* Most clicks that PostgreSQL may refuse in one transaction before it is given up, to be tried again
+/* Most clicks and conversions that PostgreSQL may refuse in one transaction before it is given up, to be tried again
  * with a smaller batch: keeps the halving bounded. A batch of the smaller kind may still consist of
  * nothing else. */
 #define FLUSH_REFUSED_MAX (FLUSH_CAREFUL_EVENTS + BATCH_EVENTS_MAX)

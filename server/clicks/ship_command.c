@@ -157,9 +157,12 @@ static void count_batch(struct ship_command *command, const struct journal_batch
     for (size_t at = 0; at < batch->used; at += sizeof length + length) {
         memcpy(&length, batch->bytes + at, sizeof length);
         assert(at + sizeof length + length <= batch->used);
-        if (!event_decode(batch->bytes + at + sizeof length, length, &event, NULL) ||
-            event.kind != EVENT_CLICK)
+        if (!event_decode(batch->bytes + at + sizeof length, length, &event, NULL))
             continue;
+        if (command->oldest_us == 0 && event.kind == EVENT_CONVERSION)
+            command->oldest_us = event.conversion.time_us;
+        if (event.kind != EVENT_CLICK)
+            continue; /* a conversion is no click of a link */
         if (command->oldest_us == 0)
             command->oldest_us = event.click.time_us;
         count_click(command, &event.click);

@@ -21,7 +21,9 @@ json_t *verify_partition(PGconn *connection, struct redis *redis, unsigned parti
                          struct error *error) MUST_CHECK;
 
 /* Rows against watermarks and rollups, in one snapshot. A new object: {"kept_from" (null: all rows
- * are kept), "rows", "distinct", "quarantined", "gaps", "lost", "problems"}. */
+ * are kept), "rows", "quarantined", "gaps", "lost", "conversions" (that came through a journal),
+ * "conversions_waiting" (not recorded yet), "conversions_failed" (waiting since they could not be),
+ * "problems"}. */
 json_t *verify_database(PGconn *connection, struct error *error) MUST_CHECK;
 
 /* Looks up click ids, one a line. A new object: {"ids", "found", "quarantined": [id], "missing":

@@ -18,24 +18,30 @@ static const char ORIGINS[] =
     "   select origin, seq, count(*) as n from kudos.clicks group by origin, seq),"
     " rows as (select origin, sum(n) as n, count(*) as distinct_n, max(seq) as last"
     "            from events group by origin),"
+    " inbox as (select origin, count(*) as n, max(seq) as last from kudos.conversion_inbox"
+    "            group by origin),"
     " refused as (select origin, count(*) as n from kudos.quarantine group by origin),"
     " steps as (select origin, count(*) as n from kudos.reclassification_steps group by origin),"
     " missing as (select origin, count(*) filter (where kind = 'lost') as notes,"
     "               coalesce(sum(last_seq - first_seq + 1) filter (where kind <> 'lost'), 0) as n"
     "               from kudos.gaps group by origin),"
     " all_origins as (select origin from rows union select origin from kudos.watermarks"
-    "   union select origin from refused union select origin from missing),"
+    "   union select origin from inbox union select origin from refused"
+    "   union select origin from missing),"
     " sums as (select origin, coalesce(w.seq, 0) as watermark, coalesce(w.applied, 0) as applied,"
     "   coalesce(w.gaps, 0) as gaps, coalesce(r.n, 0) as rows, coalesce(r.distinct_n, 0) as"
-    "   distinct_rows, coalesce(r.last, 0) as last, coalesce(q.n, 0) as refused,"
+    "   distinct_rows, greatest(r.last, t.last, 0) as last, coalesce(t.n, 0) as told,"
+    "   coalesce(q.n, 0) as refused,"
     "   coalesce(m.notes, 0) + coalesce(s.n, 0) as notes, coalesce(m.n, 0) as missing"
     "   from all_origins left join kudos.watermarks w using (origin)"
-    "   left join rows r using (origin) left join refused q using (origin)"
+    "   left join rows r using (origin) left join inbox t using (origin)"
+    "   left join refused q using (origin)"
     "   left join steps s using (origin) left join missing m using (origin))"
-    " select origin, watermark, applied, gaps, rows, distinct_rows, last, refused, notes, missing"
+    " select origin, watermark, applied, gaps, rows, distinct_rows, last, told, refused, notes,"
+    "   missing"
     " from sums where rows <> distinct_rows or last > watermark or gaps <> missing"
-    "   or (case when $1::boolean then applied <> rows + refused + notes"
-    "            else applied < rows + refused + notes end)"
+    "   or (case when $1::boolean then applied <> rows + told + refused + notes"
+    "            else applied < rows + told + refused + notes end)"
     " order by origin";
 
 /* Rollups that are not the sums of their rows, for the hours of which all rows are kept. */
@@ -53,7 +59,10 @@ static const char ROLLUPS[] =
 static const char COUNTS[] =
     "select (select count(*) from kudos.clicks), (select count(*) from kudos.quarantine),"
     " (select coalesce(sum(last_seq - first_seq + 1), 0) from kudos.gaps where kind <> 'lost'),"
-    " (select coalesce(sum(count), 0) from kudos.gaps where kind = 'lost')";
+    " (select coalesce(sum(count), 0) from kudos.gaps where kind = 'lost'),"
+    " (select count(*) from kudos.conversion_inbox),"
+    " (select count(*) from kudos.conversion_inbox where due_at is not null),"
+    " (select count(*) from kudos.conversion_inbox where outcome = 'failed')";
 
 static bool check_origins(PGconn *connection, bool all_kept, json_t *problems, struct error *error)
 {
@@ -61,13 +70,15 @@ static bool check_origins(PGconn *connection, bool all_kept, json_t *problems, s
     PGresult *rows = postgres_query(connection, ORIGINS, 1, &value, error);
 
     for (int i = 0; i < PQntuples(rows); i++)
-        verify_problem(problems,
-                       "origin %s: watermark %s = applied %s + gaps %s, but %s rows, %s different, "
-                       "the last %s, %s in quarantine, %s notes of losses and steps, %s in gaps",
-                       PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1), PQgetvalue(rows, i, 2),
-                       PQgetvalue(rows, i, 3), PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5),
-                       PQgetvalue(rows, i, 6), PQgetvalue(rows, i, 7), PQgetvalue(rows, i, 8),
-                       PQgetvalue(rows, i, 9));
+        verify_problem(
+            problems,
+            "origin %s: watermark %s = applied %s + gaps %s, but %s rows, %s different, "
+            "the last %s, %s conversions, %s in quarantine, %s notes of losses and steps, "
+            "%s in gaps",
+            PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1), PQgetvalue(rows, i, 2),
+            PQgetvalue(rows, i, 3), PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5),
+            PQgetvalue(rows, i, 6), PQgetvalue(rows, i, 7), PQgetvalue(rows, i, 8),
+            PQgetvalue(rows, i, 9), PQgetvalue(rows, i, 10));
     PQclear(rows);
     return rows != NULL;
 }
@@ -87,13 +98,20 @@ static bool check_rollups(PGconn *connection, const char *kept_from, json_t *pro
 
 static bool count(PGconn *connection, json_t *result, struct error *error)
 {
-    static const char *const names[] = {"rows", "quarantined", "gaps", "lost"};
+    static const char *const names[] = {"rows",
+                                        "quarantined",
+                                        "gaps",
+                                        "lost",
+                                        "conversions",
+                                        "conversions_waiting",
+                                        "conversions_failed"};
+    const int values = sizeof names / sizeof names[0];
     PGresult *row = postgres_query(connection, COUNTS, 0, NULL, error);
 
     if (!row)
         return false;
-    assert(PQntuples(row) == 1 && PQnfields(row) == 4);
-    for (int i = 0; i < 4; i++)
+    assert(PQntuples(row) == 1 && PQnfields(row) == values);
+    for (int i = 0; i < values; i++)
         json_object_set_new(result, names[i],
                             json_integer(strtoll(PQgetvalue(row, 0, i), NULL, 10)));
     PQclear(row);

@@ -27,6 +27,7 @@ EMBED(schema_011, "server/schema/011_erasures.sql");
 EMBED(schema_012, "server/schema/012_imports.sql");
 EMBED(schema_013, "server/schema/013_handles.sql");
 EMBED(schema_014, "server/schema/014_link_pages.sql");
+EMBED(schema_015, "server/schema/015_conversion_inbox.sql");
 EMBED(schema_016, "server/schema/016_sources.sql");
 
 static const struct migration {
@@ -48,6 +49,7 @@ static const struct migration {
     {"012_imports", schema_012},
     {"013_handles", schema_013},
     {"014_link_pages", schema_014},
+    {"015_conversion_inbox", schema_015},
     {"016_sources", schema_016},
     /* clang-format on */
 };

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support.feeder import Feeder, click, gap, lost
+from support.feeder import Feeder, click, conversion, gap, lost
 from support.wait import wait_until
 
 SETTINGS = {"flush_batch_events": 5000}
@@ -243,6 +243,8 @@ DAMAGE = {
                         " select origin, 1, 1, 'damaged', 1 from kudos.watermarks",
     "a gap is not told": "update kudos.watermarks set gaps = gaps + 1, seq = seq + 1",
     "quarantine is emptied": "delete from kudos.quarantine",
+    "a conversion is gone": "delete from kudos.conversion_inbox",
+    "a conversion is of another event": "update kudos.conversion_inbox set seq = 5000",
 }
 
 
@@ -250,6 +252,7 @@ DAMAGE = {
 def test_verify_sees(stack, damage):
     """Whatever does not add up in PostgreSQL."""
     feeder = Feeder(stack).add_mixed(100).add(payload=b"\x01\x01", span=1)
+    feeder.add(payload=conversion({"event": "sale", "key": "A", "order_id": "A"}))
     settle(stack, feeder)
     stack.kudos.stop()
     stack.postgres.sql(DAMAGE[damage])

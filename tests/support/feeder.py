@@ -1,6 +1,8 @@
 """A shipper made of Python, for tests of the half behind Redis: it keeps a journal in memory, sends
 it with the real append.lua, and moves to the last_seq that Redis answers, as ship does."""
 
+import hashlib
+import json
 import os
 import random
 import struct
@@ -12,7 +14,7 @@ import redis as redis_client
 from .service import ROOT
 from .wait import wait_until
 
-CLICK, LOST, GAP = 1, 2, 3
+CLICK, LOST, GAP, CONVERSION = 1, 2, 3, 4
 KEYS = ("ready", "last_seq", "flushed", "totals", "bytes", "events")
 
 
@@ -67,6 +69,19 @@ def lost(episode, count, from_us, until_us):
 def gap(first, last, reason="torn"):
     """The payload that stands for seqs that cannot be read."""
     return bytes([1, GAP]) + struct.pack("<QQ", first, last) + _text(reason)
+
+
+def conversion(told, path=1, time_us=None, workspace=1, source=0, verified=False, token=b"",
+               signed=b"", signature=b""):
+    """The payload of a conversion; `told` as report_make() gives it, or bytes. `token` and `signed`
+    are what is hashed, `signature` is 32 bytes."""
+    time_us = int(time.time() * 1e6) if time_us is None else time_us
+    told = told if isinstance(told, bytes) else json.dumps(told).encode()
+    hashes = [hashlib.sha256(token).digest()] if token else []
+    hashes += [hashlib.sha256(signed).digest(), signature] if signature else []
+    marks = verified + 2 * bool(token) + 4 * bool(signature)
+    return (bytes([1, CONVERSION]) + struct.pack("<q", time_us) + _varint(workspace)
+            + _varint(source) + bytes([path, marks]) + b"".join(hashes) + _varint(len(told)) + told)
 
 
 class Feeder:

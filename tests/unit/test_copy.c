@@ -20,12 +20,12 @@ struct field {
     const unsigned char *bytes;
 };
 
-static size_t read_row(const unsigned char *row, struct field fields[FIELDS])
+static size_t read_fields(const unsigned char *row, struct field *fields, int count)
 {
     const unsigned char *at = row + 2;
 
-    assert_int_equal(row[0] << 8 | row[1], FIELDS);
-    for (int i = 0; i < FIELDS; i++) {
+    assert_int_equal(row[0] << 8 | row[1], count);
+    for (int i = 0; i < count; i++) {
         uint32_t big;
         memcpy(&big, at, sizeof big);
         fields[i].length = (int32_t)be32toh(big);
@@ -33,6 +33,11 @@ static size_t read_row(const unsigned char *row, struct field fields[FIELDS])
         at += 4 + (fields[i].length > 0 ? fields[i].length : 0);
     }
     return (size_t)(at - row);
+}
+
+static size_t read_row(const unsigned char *row, struct field fields[FIELDS])
+{
+    return read_fields(row, fields, FIELDS);
 }
 
 static int64_t int64_of(const struct field *field)
@@ -161,6 +166,42 @@ static void test_longest(void **state)
     assert_int_equal(fields[26].length, EVENT_CITY_MAX);
 }
 
+static void test_told(void **state)
+{
+    static char letters[EVENT_TOLD_MAX];
+    static unsigned char row[COPY_TOLD_ROW_MAX + 1];
+    struct conversion told = {.time_us = INT64_MAX,
+                              .workspace = UINT64_MAX,
+                              .path = CONVERSION_WOOCOMMERCE,
+                              .verified = true,
+                              .told = {letters, sizeof letters}};
+    struct field fields[11];
+    size_t length;
+
+    (void)state;
+    memset(letters, 'x', sizeof letters);
+    memset(told.token_hash, 7, sizeof told.token_hash);
+    row[COPY_TOLD_ROW_MAX] = 0x5a;
+    length = copy_told_row(7, 8, &told, NOW_US, row);
+    assert_int_equal(row[COPY_TOLD_ROW_MAX], 0x5a);
+    assert_int_equal(read_fields(row, fields, 11), length);
+    assert_int_equal(int64_of(&fields[0]), 7);
+    assert_int_equal(int64_of(&fields[1]), 8);
+    assert_int_equal(int64_of(&fields[2]), NOW_US - 946684800000000LL); /* not in the future */
+    assert_int_equal(int64_of(&fields[3]), -1);
+    assert_int_equal(fields[4].length, -1); /* no source */
+    assert_text(&fields[5], "woocommerce");
+    assert_int_equal(fields[6].length, 1);
+    assert_int_equal(fields[6].bytes[0], 1);
+    assert_int_equal(fields[7].length, EVENT_HASH_BYTES);
+    assert_memory_equal(fields[7].bytes, told.token_hash, EVENT_HASH_BYTES);
+    assert_int_equal(fields[8].length, -1);
+    assert_int_equal(fields[9].length, -1);
+    assert_int_equal(fields[10].length, 1 + EVENT_TOLD_MAX);
+    assert_int_equal(fields[10].bytes[0], 1); /* version of jsonb */
+    assert_memory_equal(fields[10].bytes + 1, letters, sizeof letters);
+}
+
 /* Whether a statement of the schema names `name` among an enum's labels. */
 static bool schema_has(const char *schema, const char *type, const char *name)
 {
@@ -202,10 +243,8 @@ static void test_enums(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_row),
-        cmocka_unit_test(test_times),
-        cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_enums),
+        cmocka_unit_test(test_row),  cmocka_unit_test(test_times), cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_told), cmocka_unit_test(test_enums),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

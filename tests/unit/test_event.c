@@ -279,6 +279,113 @@ static void names_of_verdicts(void **state)
     assert_string_equal(verdict_name((enum verdict)200), "unknown");
 }
 
+static struct event full_conversion(void)
+{
+    struct event event = {.kind = EVENT_CONVERSION};
+
+    event.conversion = (struct conversion){
+        .time_us = 1795299300123456,
+        .workspace = 300,
+        .source = UINT64_MAX,
+        .path = CONVERSION_PIXEL,
+        .verified = true,
+        .told = TEXT("{\"event\":\"sale\",\"code\":\"\xC3\xA9\"}"),
+    };
+    memset(event.conversion.token_hash, 1, EVENT_HASH_BYTES);
+    memset(event.conversion.digest, 2, EVENT_HASH_BYTES);
+    memset(event.conversion.signature, 3, EVENT_HASH_BYTES);
+    return event;
+}
+
+static void conversion_survives(void **state)
+{
+    unsigned char payload[EVENT_PAYLOAD_MAX];
+    struct event in = full_conversion(), out;
+    size_t length = event_encode(&in, payload), plain;
+
+    (void)state;
+    assert_true(decode(payload, length, &out));
+    assert_int_equal(out.kind, EVENT_CONVERSION);
+    assert_int_equal(out.conversion.time_us, in.conversion.time_us);
+    assert_int_equal(out.conversion.workspace, 300);
+    assert_true(out.conversion.source == UINT64_MAX);
+    assert_int_equal(out.conversion.path, CONVERSION_PIXEL);
+    assert_true(out.conversion.verified);
+    assert_memory_equal(out.conversion.token_hash, in.conversion.token_hash, EVENT_HASH_BYTES);
+    assert_memory_equal(out.conversion.digest, in.conversion.digest, EVENT_HASH_BYTES);
+    assert_memory_equal(out.conversion.signature, in.conversion.signature, EVENT_HASH_BYTES);
+    assert_text(out.conversion.told, "{\"event\":\"sale\",\"code\":\"\xC3\xA9\"}");
+
+    /* What is not there takes no place, and comes back as nothing. */
+    memset(in.conversion.token_hash, 0, EVENT_HASH_BYTES);
+    memset(in.conversion.signature, 0, EVENT_HASH_BYTES);
+    in.conversion.verified = false;
+    plain = event_encode(&in, payload);
+    assert_int_equal(plain, length - 3 * EVENT_HASH_BYTES);
+    assert_true(decode(payload, plain, &out));
+    assert_false(out.conversion.verified);
+    for (size_t i = 0; i < EVENT_HASH_BYTES; i++)
+        assert_int_equal(out.conversion.token_hash[i] | out.conversion.digest[i] |
+                             out.conversion.signature[i],
+                         0);
+}
+
+static void largest_conversion_fits(void **state)
+{
+    static char told[EVENT_TOLD_MAX];
+    static unsigned char payload[EVENT_PAYLOAD_MAX + 1];
+    struct event in = full_conversion(), out;
+    size_t length;
+
+    (void)state;
+    memset(told, 'a', sizeof told);
+    payload[EVENT_PAYLOAD_MAX] = 0x5A;
+    in.conversion.workspace = UINT64_MAX;
+    in.conversion.told = (struct text){told, sizeof told};
+    length = event_encode(&in, payload);
+    assert_true(length <= EVENT_PAYLOAD_MAX && payload[EVENT_PAYLOAD_MAX] == 0x5A);
+    assert_true(decode(payload, length, &out));
+    assert_int_equal(out.conversion.told.length, EVENT_TOLD_MAX);
+}
+
+static void other_conversions_are_refused(void **state)
+{
+    enum { PATH = 2 + 8 + 2 + 10, MARKS, HASH };
+    unsigned char payload[EVENT_PAYLOAD_MAX + 1];
+    struct event in = full_conversion(), out;
+    size_t length = event_encode(&in, payload);
+
+    (void)state;
+    assert_int_equal(payload[PATH], CONVERSION_PIXEL);
+    for (size_t cut = 0; cut < length; cut++)
+        assert_false(decode(payload, cut, &out));
+    payload[length] = 0;
+    assert_false(decode(payload, length + 1, &out));
+    for (unsigned path = 0; path < 256; path++) {
+        payload[PATH] = (unsigned char)path;
+        assert_int_equal(decode(payload, length, &out), path >= 1 && path < CONVERSION_PATHS);
+    }
+    payload[PATH] = CONVERSION_PIXEL;
+    payload[MARKS] |= 8;
+    assert_false(decode(payload, length, &out));
+    payload[MARKS] &= 7;
+    memset(payload + HASH, 0, EVENT_HASH_BYTES); /* a token that is said to be there */
+    assert_false(decode(payload, length, &out));
+    memset(payload + HASH, 1, EVENT_HASH_BYTES);
+    assert_true(decode(payload, length, &out));
+    payload[length - 1] = 0xFF;
+    assert_false(decode(payload, length, &out));
+}
+
+static void names_of_paths(void **state)
+{
+    (void)state;
+    assert_string_equal(conversion_path_name(CONVERSION_POSTBACK), "postback");
+    assert_string_equal(conversion_path_name(CONVERSION_WOOCOMMERCE), "woocommerce");
+    assert_null(conversion_path_name(0));
+    assert_null(conversion_path_name(CONVERSION_PATHS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +398,10 @@ int main(void)
         cmocka_unit_test(all_numbers_survive),
         cmocka_unit_test(odd_numbers_are_refused),
         cmocka_unit_test(names_of_verdicts),
+        cmocka_unit_test(conversion_survives),
+        cmocka_unit_test(largest_conversion_fits),
+        cmocka_unit_test(other_conversions_are_refused),
+        cmocka_unit_test(names_of_paths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

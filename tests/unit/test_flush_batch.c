@@ -294,6 +294,42 @@ static void test_other_events(void **state)
     assert_int_equal(origin(&batch, 1)->reached, 1005);
 }
 
+/* A conversion is an event like any other, and no click. */
+static void test_conversions(void **state)
+{
+    struct event told = {
+        .kind = EVENT_CONVERSION,
+        .conversion = {.time_us = NOW_US + 5, .path = CONVERSION_POSTBACK, .told = {"{}", 2}}};
+    struct payloads payloads = {.length = 0};
+
+    (void)state;
+    flush_batch_watermark(&batch, 1, 2);
+    begin(&answer, true, POSITIONS({1, 5}), POSITIONS({1, 2}), 1);
+    add_clicks(&payloads, 1);
+    add_event(&payloads, &told); /* at the watermark: a duplicate */
+    add_event(&payloads, &told);
+    add_clicks(&payloads, 1);
+    add_event(&payloads, &told);
+    add_entry(&answer, 1, 1, 5, &payloads);
+    finish(&answer, &batch, true);
+    assert_null(trouble(&batch));
+    assert_false(flush_batch_empty(&batch));
+    assert_int_equal(batch.row_count, 1);
+    assert_int_equal(batch.told_count, 2);
+    assert_int_equal(batch.told[0].seq, 3);
+    assert_int_equal(batch.told[1].seq, 5);
+    assert_int_equal(batch.duplicates, 2);
+    assert_int_equal(batch.newest_us, NOW_US + 5);
+    assert_int_equal(origin(&batch, 1)->applied, 3);
+    flush_batch_refuse_told(&batch, 1, "22P02: no JSON");
+    assert_true(batch.told[1].refused && !batch.told[0].refused);
+    assert_int_equal(batch.refused_count, 1);
+    assert_int_equal(batch.refused[0].seq, 5);
+    assert_false(batch.refused[0].decoded); /* it counts for no link */
+    flush_batch_clear(&batch);
+    assert_true(flush_batch_empty(&batch));
+}
+
 /* A gap of which the first part is below the watermark. */
 static void test_gap_across_the_watermark(void **state)
 {
@@ -445,6 +481,7 @@ int main(void)
         cmocka_unit_test_teardown(test_hole_stops_one_origin, teardown),
         cmocka_unit_test_teardown(test_troubles, teardown),
         cmocka_unit_test_teardown(test_other_events, teardown),
+        cmocka_unit_test_teardown(test_conversions, teardown),
         cmocka_unit_test_teardown(test_gap_across_the_watermark, teardown),
         cmocka_unit_test_teardown(test_spoilt_batches, teardown),
         cmocka_unit_test_teardown(test_unreadable_entry, teardown),
