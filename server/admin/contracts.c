@@ -284,6 +284,24 @@ static json_t *read_line(json_t *line, const char *currency, struct error *error
                 : NULL;
 }
 
+/* Of a payout that is made: from a contract's statement, or for somebody by hand. */
+static void check_payee(struct request *request, struct change *change, bool has_lines)
+{
+    const struct value *influencer = change_value(change, "influencer");
+    const struct value *contract = change_value(change, "contract");
+    const char *from_statement = change_value(change, "from_statement")->text;
+
+    if (!from_statement || strcmp(from_statement, "true") != 0) {
+        if (!influencer->given)
+            request_bad_field(request, "/influencer", "is required");
+        return;
+    }
+    if (!contract->text && !contract->name)
+        request_bad_field(request, "/contract", "is required: whose statement");
+    if (has_lines)
+        request_bad_field(request, "/lines", "are made from the statement");
+}
+
 static void check_payout(struct request *request, struct change *change, unsigned use)
 {
     const struct value *lines = change_value(change, "lines");
@@ -291,7 +309,8 @@ static void check_payout(struct request *request, struct change *change, unsigne
     struct error error;
     char pointer[48];
 
-    (void)use;
+    if (use == FIELD_CREATE)
+        check_payee(request, change, lines->text != NULL);
     if (lines->text && (!json_is_array(given) || json_array_size(given) > LINES_MAX))
         request_bad_field(request, "/lines", "must be an array of at most %d lines", LINES_MAX);
     for (size_t i = 0; i < json_array_size(given) && i < LINES_MAX; i++) {
@@ -312,7 +331,13 @@ static void check_payout(struct request *request, struct change *change, unsigne
 
 static const struct field payout_fields[] = {
     {.name = "id", .type = FIELD_INTEGER, .column = "id", .what = "Number of the payout"},
-    INFLUENCER,
+    {.name = "influencer",
+     .type = FIELD_REFERENCE,
+     .flags = FIELD_CREATE | FIELD_LOOKUP | FIELD_FILTER,
+     .longest = NAMED_LONGEST,
+     .column = "influencer_id",
+     .value = NAMED_INFLUENCER,
+     .what = "Who is paid: their id or handle; with from_statement as the contract says"},
     {.name = "contract",
      .type = FIELD_REFERENCE,
      .flags = FIELD_WRITABLE | FIELD_NULLABLE | FIELD_LOOKUP | FIELD_FILTER,
@@ -321,6 +346,13 @@ static const struct field payout_fields[] = {
      .value = NAMED("kudos.contracts", "external_id = #::text"),
      .what = "By which contract: its id or external_id"},
     CAMPAIGN,
+    {.name = "from_statement",
+     .type = FIELD_BOOL,
+     .flags = FIELD_CREATE | FIELD_FILTER,
+     .column = "from_statement",
+     .missing = "false",
+     .what = "Take what the contract has earned up to period_to (today) and no payout has yet: its "
+             "lines are made, and stay as they are"},
     {.name = "currency",
      .flags = FIELD_CREATE | FIELD_REQUIRED | FIELD_FILTER,
      .check = check_currency,
@@ -374,6 +406,14 @@ struct resource payouts_resource = {
     .filters = {{"due_before", "t.due_on < @::date", "Only those due before this day", FIELD_DATE}},
     .uniques = {{"payouts_external", "/external_id", "external-id-taken", "another payout has it"},
                 {"payouts_paid", "/paid_at", "invalid", "is needed for what is paid"},
+                {"payouts_nothing_due", "/period_to", "nothing-due",
+                 "nothing is due that is in no payout yet"},
+                {"payouts_of_its_contract", "/contract", "invalid",
+                 "is another influencer's or for another campaign"},
+                {"payouts_frozen", "/lines", "frozen",
+                 "it was made from a statement: what has changed since goes into the next payout"},
+                {"payouts_over", "/status", "over",
+                 "what is paid stays paid, and what is cancelled is made anew"},
                 {"payouts_period", "/period_to", "invalid", "must not be before period_from"}},
     .example = "{\"influencer\": \"anna\", \"campaign\": \"spring-launch\", \"currency\": \"EUR\","
                " \"lines\": [{\"text\": \"Flat fee\", \"amount\": \"500.00\"},"

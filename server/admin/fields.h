@@ -96,7 +96,7 @@ struct unique {
     const char *kind;       /* of the problem: "slug-taken" */
     const char *detail;
 };
-#define UNIQUES_MAX 3
+#define UNIQUES_MAX 8
 
 struct change; /* resource.h */
 

@@ -23,14 +23,17 @@
 #define RETRY_MOST_MS   5000
 #define READ_ONLY       "25006"
 #define SETTLE_EVERY_US (US_PER_SECOND)
-#define STOP_TRIES      3 /* failures in a row, once told to stop, before it leaves */
+#define COUNT_EVERY_US  (60 * US_PER_SECOND)
+#define COUNT_MOST      "2" /* days in one transaction */
+#define STOP_TRIES      3   /* failures in a row, once told to stop, before it leaves */
 
 struct loop {
     struct role_context *context;
     struct flusher flusher;
     int64_t days_due_us;
     int64_t settle_due_us;
-    bool more_told;    /* conversions wait in the inbox */
+    bool more_told; /* conversions wait in the inbox */
+    int64_t count_due_us;
     unsigned failures; /* in a row */
     struct error told; /* the last failure that was logged */
 };
@@ -110,6 +113,19 @@ static void record_conversions(struct loop *loop)
         log_warn("conversions_not_settled", "error=%s", error.text);
 }
 
+/* Days of clicks that contracts pay for. Failing at it holds up nothing either. */
+static void count_days(struct loop *loop)
+{
+    struct error error;
+
+    if (clock_mono_us() < loop->count_due_us)
+        return;
+    loop->count_due_us = clock_mono_us() + COUNT_EVERY_US;
+    if (!postgres_execute(loop->flusher.postgres, "select kudos.count_clicks(" COUNT_MOST ")", 0,
+                          NULL, &error))
+        log_warn("clicks_not_counted", "error=%s", error.text);
+}
+
 static enum flush_result one_pass(struct loop *loop, struct error *error)
 {
     enum flush_result result = FLUSH_PASS_FAILED;
@@ -123,6 +139,8 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
         error_set(error, "connection to PostgreSQL lost");
     if (result != FLUSH_PASS_FAILED)
         record_conversions(loop);
+    if (result != FLUSH_PASS_FAILED && PQstatus(loop->flusher.postgres) == CONNECTION_OK)
+        count_days(loop);
     /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
     if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
         (result == FLUSH_PASS_FAILED && strcmp(postgres_sqlstate(), READ_ONLY) == 0))

@@ -29,6 +29,8 @@ EMBED(schema_013, "server/schema/013_handles.sql");
 EMBED(schema_014, "server/schema/014_link_pages.sql");
 EMBED(schema_015, "server/schema/015_conversion_inbox.sql");
 EMBED(schema_016, "server/schema/016_sources.sql");
+EMBED(schema_017, "server/schema/017_earnings.sql");
+EMBED(schema_018, "server/schema/018_statements.sql");
 
 static const struct migration {
     const char *name;
@@ -51,6 +53,8 @@ static const struct migration {
     {"014_link_pages", schema_014},
     {"015_conversion_inbox", schema_015},
     {"016_sources", schema_016},
+    {"017_earnings", schema_017},
+    {"018_statements", schema_018},
     /* clang-format on */
 };
 

@@ -51,11 +51,11 @@ def _link_and_verdict(payload):
 
 
 def click(link=1, time_us=None, verdict=0, flags=0, rule="", referrer="", language="en",
-          region="", city="", country=b"\0\0", workspace=1, campaign=0, visitor=0, asn=0):
+          region="", city="", country=b"\0\0", workspace=1, campaign=0, influencer=0, visitor=0, asn=0):
     """The payload of a click (server/clicks/event.c)."""
     time_us = int(time.time() * 1e6) if time_us is None else time_us
     return (bytes([1, CLICK]) + struct.pack("<q", time_us)
-        + b"".join(map(_varint, (link, 1, workspace, campaign, 0))) + struct.pack("<Q", visitor)
+        + b"".join(map(_varint, (link, 1, workspace, campaign, influencer))) + struct.pack("<Q", visitor)
         + b"".join(map(_varint, (flags, asn, 302, 0)))
         + struct.pack("<8B2s", verdict, 0, 0, 0, 0, 0, 0, 0, country)
         + _text(rule) + _text(referrer) + _text(language) + _text(region) + _text(city))
