@@ -27,6 +27,7 @@
 #include "server/admin/roster.h"
 #include "server/admin/search.h"
 #include "server/admin/sources.h"
+#include "server/admin/statements.h"
 #include "server/admin/stats.h"
 #include "server/admin/workspaces.h"
 
@@ -90,6 +91,12 @@ static const struct route routes[] = {
      NULL},
     RESOURCE("/v1/influencers", "an", "influencer", "influencers", SCOPE_WRITE, &influencers_resource),
     ARCHIVE("/v1/influencers", "an", "influencer", SCOPE_WRITE, &influencers_resource),
+    {GET, "/v1/influencers/{id}/statement", SCOPE_READ, ROUTE_GUARDED, statements_on_get,
+     "What an influencer has earned in a period, line by line, and what of it is held, due and paid",
+     NULL,
+     "from: first day\nuntil: only before this day\ncampaign: slug or id of one\n"
+     "format: json or csv",
+     "?from=2027-03-01&until=2027-04-01"},
     RESOURCE("/v1/codes", "a", "code", "codes", SCOPE_WRITE, &codes_resource),
     ARCHIVE("/v1/codes", "a", "code", SCOPE_WRITE, &codes_resource),
     RESOURCE("/v1/links", "a", "link", "links", SCOPE_WRITE, &links_resource),

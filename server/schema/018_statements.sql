@@ -55,7 +55,7 @@ comment on column kudos.payout_lines.share is 'The influencer''s percent of the 
 comment on column kudos.payout_lines.rate_minor is 'What one is paid, in minor units; null: a percentage.';
 comment on column kudos.payout_lines.rate_percent is 'Percent of the amount; null: a sum for each.';
 comment on column kudos.payout_lines.rule is 'The term of the contract.';
-comment on column kudos.payout_lines.reason is 'Why it was credited, or "corrected".';
+comment on column kudos.payout_lines.reason is 'Why it was credited; earned_no_more: an earlier payout had it, and it is credited otherwise now.';
 comment on column kudos.payout_lines.currency is 'Currency (ISO 4217).';
 comment on column kudos.payout_lines.amount_minor is 'Minor units; below zero: taken back.';
 comment on column kudos.payout_lines.correction is 'True if an earlier payout had the same line with another amount.';
@@ -145,7 +145,7 @@ begin
   insert into kudos.payout_lines
     (payout_id, position, workspace_id, contract_id, kind, key, day, for_day, campaign_id, conversion_id, event, order_id,
      quantity, unidentified, base_minor, share, rate_minor, rate_percent, rule, reason, currency, amount_minor, correction)
-  select new.id, row_number() over (order by s.day, s.kind, s.key), new.workspace_id, new.contract_id, s.kind, s.key,
+  select new.id, row_number() over (order by s.day, s.kind, s.conversion_id, s.key), new.workspace_id, new.contract_id, s.kind, s.key,
          s.day, s.for_day, s.campaign_id, s.conversion_id, s.event, s.order_id, s.quantity, s.unidentified,
          s.base_minor, s.share, s.rate_minor, s.rate_percent, s.rule, s.reason, s.currency,
          s.amount_minor - s.in_payouts_minor, s.corrected
@@ -157,16 +157,14 @@ begin
   select coalesce(jsonb_agg(jsonb_build_object('text', g.text, 'amount_minor', g.minor) order by g.text), '[]'),
          least(min(g.day), new.period_to)
     into new.lines, k.starts_on
-    from (select case when l.correction then 'Corrections' else case l.kind
-                   when 'flat_fee' then 'Flat fee'
-                   when 'clicks' then 'Valid clicks: ' || sum(l.quantity)
-                   when 'lead' then 'Leads: ' || count(*)
+    from (select case what when 'correction' then 'Corrections' when 'flat_fee' then 'Flat fee'
+                   when 'clicks' then 'Valid clicks: ' || sum(l.quantity) when 'lead' then 'Leads: ' || count(*)
                    when 'sale' then 'Sales, each: ' || sum(l.quantity)
-                   when 'share' then 'Share of revenue: ' || count(*) || ' lines'
-                   else 'Bonuses: ' || count(*) end end as text,
+                   when 'share' then 'Shares of revenue: ' || count(*) else 'Bonuses: ' || count(*) end as text,
                  sum(l.amount_minor)::bigint as minor, min(l.for_day) as day
-            from kudos.payout_lines l where l.payout_id = new.id group by l.correction, case when not l.correction then l.kind end, l.kind) g;
-  new.period_from := coalesce(least(new.period_from, new.period_to), k.starts_on);
+            from kudos.payout_lines l, lateral (select case when l.correction then 'correction' else l.kind end) w (what)
+           where l.payout_id = new.id group by w.what) g;
+  new.period_from := coalesce(new.period_from, k.starts_on);
   new.due_on := coalesce(new.due_on, k.today + k.payment_days);
   if kudos.lines_total(new.lines) <= 0 then
     perform kudos.refuse_payout('payouts_nothing_due');
@@ -321,6 +319,48 @@ comment on column report.earnings.contract_id is 'The contract.';
 comment on column report.earnings.influencer_id is 'Who earned it.';
 comment on column report.earnings.campaign_id is 'The campaign; null: none in particular.';
 comment on column report.earnings.workspace_id is 'The workspace.';
+
+create view report.payout_lines as
+select w.name as workspace, i.handle as influencer, a.slug as campaign,
+       coalesce(k.external_id, k.id::text) as contract, p.status, l.day, l.position, l.kind, l.event, l.order_id,
+       l.quantity, l.unidentified, l.base_minor, l.share as share_percent, l.rate_minor, l.rate_percent, l.rule,
+       l.reason, l.amount_minor, l.currency, l.correction, l.payout_id, l.contract_id, l.conversion_id,
+       p.influencer_id, l.campaign_id, l.workspace_id
+  from kudos.payout_lines l
+  join kudos.payouts p on p.id = l.payout_id
+  join kudos.workspaces w on w.id = l.workspace_id
+  join kudos.influencers i on i.id = p.influencer_id
+  join kudos.contracts k on k.id = l.contract_id
+  left join kudos.campaigns a on a.id = l.campaign_id;
+comment on view report.payout_lines is
+  'The lines that payouts were made of, as they were then; they add up to the payout. Of those that were cancelled, the lines have come free again.';
+comment on column report.payout_lines.workspace is 'The workspace that pays.';
+comment on column report.payout_lines.influencer is 'Handle of who is paid.';
+comment on column report.payout_lines.campaign is 'Slug of the campaign; null: none in particular.';
+comment on column report.payout_lines.contract is 'The contract: its external_id, else its number.';
+comment on column report.payout_lines.status is 'Of the payout: open, approved, paid, cancelled or archived.';
+comment on column report.payout_lines.day is 'Day it was earned, or taken back.';
+comment on column report.payout_lines.position is 'Its place in the payout, from 1.';
+comment on column report.payout_lines.kind is 'flat_fee, clicks, lead, sale, share or bonus.';
+comment on column report.payout_lines.event is 'sale, refund, lead …, click; null: a fee or bonus.';
+comment on column report.payout_lines.order_id is 'The shop''s order; null: none.';
+comment on column report.payout_lines.quantity is 'Valid clicks of the day; else 1, -1 for a sale that is taken back.';
+comment on column report.payout_lines.unidentified is 'Of the clicks, those without a visitor value; null: no clicks.';
+comment on column report.payout_lines.base_minor is 'The influencer''s part of the amount; null: none.';
+comment on column report.payout_lines.share_percent is 'The influencer''s percent of the credit; null: no conversion.';
+comment on column report.payout_lines.rate_minor is 'What one is paid; null: a percentage.';
+comment on column report.payout_lines.rate_percent is 'Percent of the revenue; null: a sum for each.';
+comment on column report.payout_lines.rule is 'The term of the contract.';
+comment on column report.payout_lines.reason is 'Why it was credited; earned_no_more: an earlier payout had it, and it is credited otherwise now.';
+comment on column report.payout_lines.amount_minor is 'Minor units; below zero: taken back.';
+comment on column report.payout_lines.currency is 'Currency (ISO 4217).';
+comment on column report.payout_lines.correction is 'True if an earlier payout had the same line with another amount: this is the difference.';
+comment on column report.payout_lines.payout_id is 'The payout.';
+comment on column report.payout_lines.contract_id is 'The contract.';
+comment on column report.payout_lines.conversion_id is 'The conversion; null: none.';
+comment on column report.payout_lines.influencer_id is 'Who is paid.';
+comment on column report.payout_lines.campaign_id is 'The campaign; null: none in particular.';
+comment on column report.payout_lines.workspace_id is 'The workspace.';
 
 drop view report.payouts_due;
 create view report.payouts_due as
