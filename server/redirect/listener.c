@@ -125,6 +125,9 @@ struct listener *listener_open(struct worker *worker, int fd)
     listener->fd = fd;
     /* Inherited by what is accepted: a reply is one send, there is nothing to wait for. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* Who has connected is heard of when the first bytes are there, or after a second without: then
+     * reading needs no wait, and a connection that is closed after one answer is never watched. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
     if (watch(listener))
         return listener;
     free(listener);
