@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/clicks/flush_daily.h"
 #include "server/clicks/flush_days.h"
 #include "server/clicks/flush_inbox.h"
 #include "server/clicks/flush_pass.h"
@@ -34,6 +35,7 @@ struct loop {
     int64_t settle_due_us;
     bool more_told; /* conversions wait in the inbox */
     int64_t count_due_us;
+    struct flush_daily daily;
     unsigned failures; /* in a row */
     struct error told; /* the last failure that was logged */
 };
@@ -141,6 +143,8 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
         record_conversions(loop);
     if (result != FLUSH_PASS_FAILED && PQstatus(loop->flusher.postgres) == CONNECTION_OK)
         count_days(loop);
+    if (result != FLUSH_PASS_FAILED && loop->flusher.partition == 0)
+        flush_daily_step(&loop->daily, loop->flusher.settings->database_url);
     /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
     if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
         (result == FLUSH_PASS_FAILED && strcmp(postgres_sqlstate(), READ_ONLY) == 0))
@@ -234,6 +238,7 @@ int flush_run(struct role_context *context)
             break;
         stopping = rest(&loop, result, wait_ms) || stopping;
     }
+    flush_daily_close(&loop.daily);
     close_flusher(&loop.flusher);
     return 0;
 }

@@ -31,6 +31,7 @@ EMBED(schema_015, "server/schema/015_conversion_inbox.sql");
 EMBED(schema_016, "server/schema/016_sources.sql");
 EMBED(schema_017, "server/schema/017_earnings.sql");
 EMBED(schema_018, "server/schema/018_statements.sql");
+EMBED(schema_019, "server/schema/019_daily.sql");
 
 static const struct migration {
     const char *name;
@@ -55,6 +56,7 @@ static const struct migration {
     {"016_sources", schema_016},
     {"017_earnings", schema_017},
     {"018_statements", schema_018},
+    {"019_daily", schema_019},
     /* clang-format on */
 };
 

@@ -19,6 +19,7 @@ enum postgres_lock {
     POSTGRES_LOCK_MIGRATE = 1000,
     POSTGRES_LOCK_DAYS = 1001,       /* making and dropping days of kudos.clicks */
     POSTGRES_LOCK_RECLASSIFY = 1002, /* the one kudos reclassify that is at work */
+    POSTGRES_LOCK_DAILY = 1003,      /* the one builder of daily figures (kudos.build_day()) */
 };
 
 /* Connects; NULL with the reason. `name` becomes application_name ("kudos-flush"). Sends keepalive
