@@ -93,6 +93,12 @@ METRIC_HISTOGRAM(admin_request_seconds, "Time from a whole request on the admin 
 METRIC(COUNTER, admin_queue_full_total, "Queries of admin refused since too many were waiting for PostgreSQL.")
 METRIC(COUNTER, admin_framing_refused_total, "Requests on the admin plane refused for an ambiguous head (400 and close).")
 METRIC(COUNTER, admin_limited_total, "Requests refused since their key had made all it may make in a minute (429).")
+METRIC(COUNTER, hooks_total, "Webhooks that came, whatever was answered.")
+METRIC(COUNTER, hooks_refused_total, "Webhooks refused: no such source (404), or a bad signature (401).")
+METRIC(COUNTER, hooks_deferred_total, "Webhooks put off (503) since they could not be kept, or no source was known yet.")
+METRIC(COUNTER, hooks_ignored_total, "Webhooks that told no conversion: another topic, not paid.")
+METRIC(COUNTER, hooks_problems_total, "Webhooks with a good signature that could not be read; kept as problems in kudos.conversion_inbox.")
+METRIC(COUNTER, hooks_conversions_total, "Conversions that webhooks told.")
 METRIC(COUNTER, admin_accept_paused_total, "Times that accepting on the admin plane paused for want of descriptors.")
 METRIC(COUNTER, live_unconfirmed_total, "Changes answered with \"live\": false.")
 

@@ -17,7 +17,7 @@ struct role_context {
     const char *settings_path; /* NULL: none */
     unsigned slot; /* 0 … among processes of the same role (worker number, partition) */
     int listen_fd; /* redirect, admin: the inherited listening socket; else -1 */
-    int hooks_fd;  /* admin: reserved for webhooks; else -1 */
+    int hooks_fd;  /* admin: the inherited socket for webhooks; else -1 */
     unsigned char secret[CLICK_ID_SECRET_BYTES];
     struct metrics_board *board;
 };

@@ -77,6 +77,7 @@ struct supervisor {
     struct child *children;
     size_t child_count;
     int admin_fd;
+    int hooks_fd; /* -1: this machine does not run admin */
     int signals;
     int stop_phase; /* -1: serving */
     int64_t stop_deadline_us;
@@ -196,6 +197,20 @@ static bool open_redirect_sockets(struct supervisor *supervisor, struct error *e
     return true;
 }
 
+/* Webhooks are answered by admin alone. */
+static bool open_hooks_socket(struct supervisor *supervisor, struct error *error)
+{
+    supervisor->hooks_fd = -1;
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        if (!supervisor->wanted[i] || roles[i].run != admin_run)
+            continue;
+        supervisor->hooks_fd =
+            address_listen(supervisor->context.settings.hooks_listen, false, LISTEN_BACKLOG, error);
+        return supervisor->hooks_fd >= 0 || error_prefix(error, "hooks_listen");
+    }
+    return true;
+}
+
 static bool open_sockets(struct supervisor *supervisor, struct error *error)
 {
     if (supervisor->wanted[0] && !open_redirect_sockets(supervisor, error))
@@ -207,25 +222,38 @@ static bool open_sockets(struct supervisor *supervisor, struct error *error)
     for (size_t i = 0; i < supervisor->child_count; i++)
         if (supervisor->children[i].role->run == admin_run)
             supervisor->children[i].listen_fd = supervisor->admin_fd;
-    return true;
+    return open_hooks_socket(supervisor, error);
 }
 
-/* Everything but standard streams and `keep`: a child must not hold another's socket or a lock. */
-static void close_others(int keep)
+/* Everything from `from` up to `keep` (-1: to the end). Returns what follows. */
+static unsigned close_up_to(unsigned from, int keep)
 {
-    if (keep < 0) {
-        close_range(3, ~0u, 0);
-        return;
-    }
-    if (keep > 3)
-        close_range(3, (unsigned)keep - 1, 0);
-    close_range((unsigned)keep + 1, ~0u, 0);
+    if (keep < 0)
+        close_range(from, ~0u, 0);
+    else if ((unsigned)keep > from)
+        close_range(from, (unsigned)keep - 1, 0);
+    return (unsigned)keep + 1;
+}
+
+/* Everything but standard streams, `keep` and `also` (-1: none): a child must not hold another's
+ * socket or a lock. */
+static void close_others(int keep, int also)
+{
+    int first = also >= 0 && also < keep ? also : keep, second = first == keep ? also : keep;
+    unsigned from = 3;
+
+    if (first >= 0)
+        from = close_up_to(from, first);
+    if (second >= 0)
+        from = close_up_to(from, second);
+    close_up_to(from, -1);
 }
 
 static _Noreturn void become(struct supervisor *supervisor, struct child *child, pid_t parent)
 {
     char name[16];
     sigset_t blocked;
+    int hooks_fd;
 
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
@@ -237,13 +265,14 @@ static _Noreturn void become(struct supervisor *supervisor, struct child *child,
     sigaddset(&blocked, SIGTERM);
     sigaddset(&blocked, SIGHUP);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-    close_others(child->listen_fd);
+    hooks_fd = child->role->run == admin_run ? supervisor->hooks_fd : -1;
+    close_others(child->listen_fd, hooks_fd);
     log_open(child->role->name, settings_log_level(&supervisor->context.settings));
     metrics_use(child->slot);
     priority_set(child->role->priority);
     supervisor->context.slot = child->number;
     supervisor->context.listen_fd = child->listen_fd;
-    supervisor->context.hooks_fd = -1;
+    supervisor->context.hooks_fd = hooks_fd;
     exit(child->role->run(&supervisor->context));
 }
 

@@ -29,6 +29,7 @@
 #include "server/admin/bulk.h"
 #include "server/admin/gather.h"
 #include "server/admin/health.h"
+#include "server/admin/hooks.h"
 #include "server/admin/idempotency.h"
 #include "server/admin/intake.h"
 #include "server/admin/live.h"
@@ -193,8 +194,10 @@ static void on_signal(evutil_socket_t fd, short what, void *argument)
     switch (role_poll()) {
     case ROLE_RELOAD: role_reload(admin->context); break;
     case ROLE_STOP:
-        if (!admin->stopping)
+        if (!admin->stopping) {
             evhttp_del_accept_socket(admin->http, admin->socket);
+            hooks_stop(admin->hooks);
+        }
         admin->stopping = true;
         break;
     case ROLE_CONTINUE: break;
@@ -223,6 +226,8 @@ static bool start(struct admin *admin, struct error *error)
         return error_set(error, "out of memory");
     if (!listen_on(admin, admin->context->listen_fd))
         return error_set(error, "cannot listen");
+    if (admin->context->hooks_fd >= 0 && !(admin->hooks = hooks_new(admin, error)))
+        return false;
     return true;
 }
 
@@ -261,6 +266,7 @@ static void finish(struct admin *admin)
         replica_close(admin->replica);
     if (admin->in_flight > 0)
         return; /* evhttp would free requests that somebody still holds; the process ends anyway */
+    hooks_free(admin->hooks);
     evhttp_free(admin->http);
     event_free(admin->signals);
     event_free(admin->maintenance);

@@ -11,6 +11,7 @@
 
 struct auth;
 struct gather;
+struct hooks;
 struct live;
 struct pool;
 struct replica;
@@ -27,6 +28,7 @@ struct admin {
     struct pool *pool;
     struct auth *auth;
     struct gather *gather;
+    struct hooks *hooks; /* NULL: no webhooks are taken here */
     struct live *live;
     struct totals *totals;
     struct replica *replica; /* NULL while it cannot be opened */

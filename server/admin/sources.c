@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "server/admin/auth.h"
+#include "server/admin/hooks.h"
 #include "server/admin/idempotency.h"
 #include "server/admin/input.h"
 #include "server/admin/resource.h"
@@ -201,7 +202,8 @@ static bool attempt(struct request *request, struct change *change)
     return true;
 }
 
-/* A repeated call found the row of the first: what was made is that one's. */
+/* It was made, changed or revoked. A repeated call found the row of the first: what was made is that
+ * one's. */
 static void committed(struct request *request, struct change *change, const PGresult *row)
 {
     struct made made;
@@ -214,6 +216,7 @@ static void committed(struct request *request, struct change *change, const PGre
         change->secret = strdup(made.text);
         sodium_memzero(&made, sizeof made);
     }
+    hooks_on_source(request->admin->hooks);
     change_answer(request, change, row);
 }
 
@@ -390,6 +393,7 @@ static void on_rotated(const struct pool_answer *answer, void *argument)
     } else if (*PQgetvalue(row, 0, 0) == 't') {
         idempotency_misused(request);
     } else if (!PQgetisnull(row, 0, 2)) {
+        hooks_on_source(request->admin->hooks);
         shown = resource_show(&sources_resource, request->admin, row, 0);
         show_made(request, request->state, row, shown);
         request_answer(request, 200, shown);

@@ -45,7 +45,7 @@ comment on column kudos.conversion_inbox.told is 'The report, as columns of kudo
 comment on column kudos.conversion_inbox.due_at is 'When it is to be recorded, or tried again; null: it has been.';
 comment on column kudos.conversion_inbox.tries is 'How often recording it has failed.';
 comment on column kudos.conversion_inbox.processed_at is 'When it was recorded or refused; null: it waits.';
-comment on column kudos.conversion_inbox.outcome is 'created, repeated, enriched or conflict (see kudos.record_conversion); refused: there is no workspace to record it in; failed: it is tried again; null: it waits for its first time.';
+comment on column kudos.conversion_inbox.outcome is 'created, repeated, enriched or conflict (see kudos.record_conversion); refused: there is no workspace to record it in, or it is a webhook that could not be read; failed: it is tried again; null: it waits for its first time.';
 comment on column kudos.conversion_inbox.conversion_id is 'The conversion that it told of; null: it waits, or was refused.';
 comment on column kudos.conversion_inbox.problem is 'Why it was refused or failed, or why it proves nothing (unknown_token, bad_signature); null: nothing is wrong.';
 
@@ -152,10 +152,11 @@ begin
   home := coalesce(proof.workspace,
                    (select l.workspace_id from kudos.links l where l.id = (r.told ->> 'click_link_id')::bigint),
                    (select w.id from kudos.workspaces w where w.id = r.workspace_id));
-  if home is null then
+  -- A webhook that could not be read is kept as one that tells a problem.
+  if home is null or r.told ? 'problem' then
     update kudos.conversion_inbox i
        set due_at = null, processed_at = clock_timestamp(), outcome = 'refused',
-           problem = 'unknown_workspace', told = i.told - 'customer'
+           problem = coalesce(r.told ->> 'problem', 'unknown_workspace'), told = i.told - 'customer'
      where i.origin = r.origin and i.seq = r.seq;
     return;
   end if;

@@ -93,3 +93,49 @@ create function kudos.source_secrets(source bigint, at timestamptz)
 $$;
 comment on function kudos.source_secrets(bigint, timestamptz) is
   'What a source may sign with at a time; null: it is unknown or revoked.';
+
+-- A refund may name its order by another id than the sale does: Stripe's refunds name the payment, while
+-- a shop that tells its own order id has the payment as external_id. Whichever comes first, the refund
+-- ends up with the order id of the sale.
+create index conversions_external on kudos.conversions (workspace_id, external_id)
+  where external_id is not null;
+
+create function kudos.refund_finds_order() returns trigger
+  language plpgsql set search_path = '' as $$
+begin
+  if not exists (select from kudos.conversions c where c.workspace_id = new.workspace_id
+                    and c.order_id = new.order_id and c.event = 'sale') then
+    new.order_id := coalesce((select c.order_id from kudos.conversions c
+                               where c.workspace_id = new.workspace_id and c.external_id = new.order_id
+                                 and c.event = 'sale' and c.order_id is not null
+                               order by c.id limit 1), new.order_id);
+  end if;
+  return new;
+end
+$$;
+comment on function kudos.refund_finds_order() is
+  'Gives a refund the order id of the sale that has what it names as external_id, if no sale has it as order_id.';
+create trigger finds_order before insert on kudos.conversions
+  for each row when (new.event = 'refund' and new.order_id is not null)
+  execute function kudos.refund_finds_order();
+
+create function kudos.sale_finds_refunds() returns trigger
+  language plpgsql set search_path = '' as $$
+begin
+  update kudos.conversions c set order_id = new.order_id
+   where c.workspace_id = new.workspace_id and c.order_id = new.external_id and c.event = 'refund'
+     and not exists (select from kudos.conversions s where s.workspace_id = new.workspace_id
+                        and s.order_id = new.external_id and s.event = 'sale');
+  return null;
+end
+$$;
+comment on function kudos.sale_finds_refunds() is
+  'Gives refunds that came before their sale, and name it by its external_id, the sale''s order id.';
+create trigger finds_refunds_new after insert on kudos.conversions
+  for each row when (new.event = 'sale' and new.external_id <> new.order_id)
+  execute function kudos.sale_finds_refunds();
+create trigger finds_refunds after update of external_id, order_id on kudos.conversions
+  for each row when (new.event = 'sale' and new.external_id <> new.order_id
+                     and (old.external_id is distinct from new.external_id
+                          or old.order_id is distinct from new.order_id))
+  execute function kudos.sale_finds_refunds();
