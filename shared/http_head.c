@@ -189,6 +189,10 @@ static enum step read_method(struct cursor *cursor, struct http_head *head)
         head->method = HTTP_GET;
     else if (cursor->at - start == 4 && memcmp(start, "HEAD", 4) == 0)
         head->method = HTTP_HEAD;
+    else if (cursor->at - start == 4 && memcmp(start, "POST", 4) == 0)
+        head->method = HTTP_POST;
+    else if (cursor->at - start == 7 && memcmp(start, "OPTIONS", 7) == 0)
+        head->method = HTTP_OPTIONS;
     else
         head->method = HTTP_OTHER;
     cursor->at++;
@@ -242,7 +246,7 @@ static bool split_target(struct http_head *head, bool connect)
     }
     if (head->target.length == 1 && bytes[0] == '*') {
         head->form = HTTP_ASTERISK;
-        return head->method == HTTP_OTHER;
+        return head->method > HTTP_HEAD;
     }
     head->form = HTTP_ABSOLUTE;
     return split_absolute(head);

@@ -28,7 +28,7 @@ struct http_limits {
     unsigned fields;     /* more: 431 */
 };
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER };
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OPTIONS, HTTP_OTHER };
 
 enum http_form {
     HTTP_ORIGIN,    /* /path?query */

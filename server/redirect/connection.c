@@ -144,6 +144,13 @@ static size_t serve_whole(struct connection *connection, const char *bytes, size
     for (int i = 0; i < PIPELINE_MAX && done < length && !connection->closing; i++) {
         if (!worker_has_room(connection->worker))
             break;
+        if (connection->needed > length - done) { /* its head was read; the body comes */
+            connection->partial = true;
+            break;
+        }
+        if (connection->needed > 0)
+            seen = 0;
+        connection->needed = 0;
         taken = serve_request(connection, bytes + done, length - done, i == 0 ? seen : 0);
         if (taken == HTTP_HEAD_PARTIAL) {
             connection->partial = true;

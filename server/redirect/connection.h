@@ -30,6 +30,7 @@ struct connection {
     size_t out_at;    /* this round's replies in round.bytes */
     size_t out_length;
     unsigned drained; /* bytes thrown away */
+    unsigned needed;  /* bytes of `input` that a request has with its body; 0: not known */
     int fd;
     uint16_t answers; /* in this round */
     uint8_t state;    /* enum connection_state */

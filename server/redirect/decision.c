@@ -8,8 +8,9 @@
 
 int answer_status(enum answer answer)
 {
-    static const short statuses[ANSWER_COUNT] = {200, 200, 200, 200, 204, 301, 302, 307, 308,
-                                                 400, 404, 405, 408, 410, 414, 431, 503, 503};
+    static const short statuses[ANSWER_COUNT] = {
+        200, 200, 200, 200, 204, 301, 302, 307, 308, 400, 404, 405, 408, 410, 414, 431, 503,
+        503, 200, 200, 200, 304, 204, 204, 400, 400, 405, 405, 405, 411, 413, 415, 503};
 
     assert((unsigned)answer < ANSWER_COUNT);
     return statuses[answer];
@@ -238,10 +239,12 @@ void decide_other(enum route route, struct decision *out)
     static const enum answer answers[] = {
         [ROUTE_HEALTH] = ANSWER_HEALTH,   [ROUTE_ROBOTS] = ANSWER_ROBOTS,
         [ROUTE_FAVICON] = ANSWER_FAVICON, [ROUTE_NOTHING] = ANSWER_NOT_FOUND,
-        [ROUTE_METHOD] = ANSWER_METHOD,
+        [ROUTE_METHOD] = ANSWER_METHOD,   [ROUTE_POSTBACK] = ANSWER_TOLD,
+        [ROUTE_PIXEL] = ANSWER_PIXEL,     [ROUTE_BEACON] = ANSWER_BEACON,
+        [ROUTE_SCRIPT] = ANSWER_SCRIPT,
     };
 
-    assert(route >= ROUTE_HEALTH && route <= ROUTE_METHOD);
+    assert(route >= ROUTE_HEALTH && route <= ROUTE_SCRIPT);
     memset(out, 0, sizeof *out);
     out->answer = answers[route];
 }

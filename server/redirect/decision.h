@@ -32,8 +32,24 @@ enum answer {
     ANSWER_HEAD_LARGE,  /* 431 */
     ANSWER_PREFETCH,    /* 503 */
     ANSWER_UNAVAILABLE, /* 503 */
+    /* of tell.c: */
+    ANSWER_TOLD,          /* 200, with decision.body */
+    ANSWER_PIXEL,         /* 200, with decision.body */
+    ANSWER_SCRIPT,        /* 200, with decision.body */
+    ANSWER_SCRIPT_KNOWN,  /* 304 */
+    ANSWER_BEACON,        /* 204 */
+    ANSWER_BEACON_MAY,    /* 204 to OPTIONS */
+    ANSWER_TOLD_BAD,      /* 400, with decision.body */
+    ANSWER_BEACON_BAD,    /* 400, with decision.body */
+    ANSWER_TOLD_METHOD,   /* 405 */
+    ANSWER_PIXEL_METHOD,  /* 405 */
+    ANSWER_BEACON_METHOD, /* 405 */
+    ANSWER_TOLD_LENGTH,   /* 411 */
+    ANSWER_TOLD_LARGE,    /* 413 */
+    ANSWER_TOLD_TYPE,     /* 415 */
+    ANSWER_TOLD_LOST,     /* 503; not longer than any answer that it may have to replace */
 };
-#define ANSWER_COUNT (ANSWER_UNAVAILABLE + 1)
+#define ANSWER_COUNT (ANSWER_TOLD_LOST + 1)
 
 /* The HTTP status of an answer. */
 int answer_status(enum answer answer);
@@ -65,7 +81,7 @@ struct decision {
     bool wants_id;          /* the link says that a click id is to be appended */
     char country[2];        /* for {country}; NULs: unknown */
     struct text query;      /* parameters to pass on; empty: none */
-    /* of ANSWER_JSON and ANSWER_PREVIEW: */
+    /* of the answers that have their own: */
     struct text body;
 };
 

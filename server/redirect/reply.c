@@ -26,6 +26,12 @@
 
 #define LENGTH "Content-Length: "
 
+/* What is said about a conversion is for whoever told it. Scripts of any shop may read whether their
+ * beacon arrived; nothing else here is for scripts. */
+#define SAID    PRIVATE PLAIN "X-Content-Type-Options: nosniff\r\n"
+#define ANYBODY "Access-Control-Allow-Origin: *\r\n"
+#define SCRIPT  "Cache-Control: public, max-age=3600\r\n"
+
 struct form {
     const char *status;
     const char *fields;
@@ -63,6 +69,34 @@ static const struct form forms[ANSWER_COUNT] = {
                          "This link is not for fetching ahead.\n"},
     [ANSWER_UNAVAILABLE] = {"503 Service Unavailable", PRIVATE PLAIN "Retry-After: 1\r\n",
                             "Links are not loaded yet. Try again in a second.\n"},
+    [ANSWER_TOLD] = {"200 OK", SAID, NULL},
+    [ANSWER_PIXEL] = {"200 OK", PRIVATE "Content-Type: image/gif\r\n", NULL},
+    [ANSWER_SCRIPT] = {"200 OK",
+                       SCRIPT "Content-Type: text/javascript; charset=utf-8\r\n"
+                              "X-Content-Type-Options: nosniff\r\n"
+                              "Cross-Origin-Resource-Policy: cross-origin\r\n" ANYBODY,
+                       NULL},
+    [ANSWER_SCRIPT_KNOWN] = {"304 Not Modified", SCRIPT, ""},
+    [ANSWER_BEACON] = {"204 No Content", PRIVATE ANYBODY, ""},
+    [ANSWER_BEACON_MAY] = {"204 No Content",
+                           ANYBODY "Access-Control-Allow-Methods: POST\r\n"
+                                   "Access-Control-Allow-Headers: Content-Type\r\n"
+                                   "Access-Control-Max-Age: 86400\r\n",
+                           ""},
+    [ANSWER_TOLD_BAD] = {"400 Bad Request", SAID, NULL},
+    [ANSWER_BEACON_BAD] = {"400 Bad Request", SAID ANYBODY, NULL},
+    [ANSWER_TOLD_METHOD] = {"405 Method Not Allowed", SAID "Allow: GET, POST\r\n",
+                            "Only GET and POST work here.\n"},
+    [ANSWER_PIXEL_METHOD] = {"405 Method Not Allowed", SAID "Allow: GET\r\n",
+                             "Only GET works here.\n"},
+    [ANSWER_BEACON_METHOD] = {"405 Method Not Allowed", SAID "Allow: POST, OPTIONS\r\n",
+                              "Only POST works here.\n"},
+    [ANSWER_TOLD_LENGTH] = {"411 Length Required", SAID, "The body needs a Content-Length.\n"},
+    [ANSWER_TOLD_LARGE] = {"413 Content Too Large", SAID,
+                           "The body may have 16384 bytes at most.\n"},
+    [ANSWER_TOLD_TYPE] = {"415 Unsupported Media Type", SAID,
+                          "The body must be a form (application/x-www-form-urlencoded) or JSON.\n"},
+    [ANSWER_TOLD_LOST] = {"503 Service Unavailable", "Retry-After: 5\r\n", ""},
 };
 
 static const struct text connections[] = {
@@ -91,18 +125,34 @@ void reply_open(struct reply_writer *writer, const char *click_id_param)
     writer->name_length = location_encode_name(click_id_param, length, writer->name);
 }
 
+void reply_tag_script(struct reply_writer *writer, const char *tag)
+{
+    snprintf(writer->script_tag, sizeof writer->script_tag, "ETag: %s\r\n", tag);
+    writer->built_for_s = 0;
+}
+
+/* RFC 9110: no Content-Length in a 204, and none that is wrong in a 304. */
+static bool has_length(enum answer answer)
+{
+    int status = answer_status(answer);
+
+    return status != 204 && status != 304;
+}
+
 /* Everything up to what differs from request to request. */
-static size_t build_head(enum answer answer, const char *date, char out[REPLY_HEAD_MAX])
+static size_t build_head(const struct reply_writer *writer, enum answer answer, const char *date,
+                         char out[REPLY_HEAD_MAX])
 {
     const struct form *form = &forms[answer];
     const char *last = is_redirect(answer) ? "Location: " : form->body ? "" : LENGTH;
+    bool is_script = answer == ANSWER_SCRIPT || answer == ANSWER_SCRIPT_KNOWN;
     char size[64] = "";
     int length;
 
-    if (form->body && answer != ANSWER_FAVICON) /* RFC 9110: no Content-Length in a 204 */
+    if (form->body && has_length(answer))
         snprintf(size, sizeof size, LENGTH "%zu\r\n", strlen(form->body));
-    length = snprintf(out, REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s", form->status, date,
-                      form->fields, size, last);
+    length = snprintf(out, REPLY_HEAD_MAX, "HTTP/1.1 %s\r\nDate: %s\r\n%s%s%s%s", form->status,
+                      date, form->fields, is_script ? writer->script_tag : "", size, last);
     assert(length > 0 && length < REPLY_HEAD_MAX);
     assert(!form->body || strlen(form->body) <= REPLY_BODY_MAX);
     return (size_t)length;
@@ -118,7 +168,8 @@ void reply_set_time(struct reply_writer *writer, int64_t wall_us)
     writer->built_for_s = second;
     clock_http_date(wall_us, date);
     for (int i = 0; i < ANSWER_COUNT; i++)
-        writer->head_lengths[i] = (uint16_t)build_head((enum answer)i, date, writer->heads[i]);
+        writer->head_lengths[i] =
+            (uint16_t)build_head(writer, (enum answer)i, date, writer->heads[i]);
 }
 
 size_t reply_max(size_t target_length)

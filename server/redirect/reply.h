@@ -22,12 +22,16 @@ struct reply_writer {
     int64_t built_for_s; /* wall second of the heads' Date; 0: never */
     size_t name_length;
     char name[LOCATION_NAME_MAX]; /* the click id's parameter, encoded */
+    char script_tag[64];          /* the page script's ETag, as a field line */
     uint16_t head_lengths[ANSWER_COUNT];
     char heads[ANSWER_COUNT][REPLY_HEAD_MAX];
 };
 
 /* `click_id_param` as in the settings. */
 void reply_open(struct reply_writer *writer, const char *click_id_param);
+
+/* The entity tag of the page script, with its quotes. */
+void reply_tag_script(struct reply_writer *writer, const char *tag);
 
 /* Brings Date up to the second; cheap when it is. */
 void reply_set_time(struct reply_writer *writer, int64_t wall_us);

@@ -124,18 +124,33 @@ static bool starts(const struct text *text, const char *other)
     return text->length >= strlen(other) && memcmp(text->bytes, other, strlen(other)) == 0;
 }
 
+/* What is told under "-/". */
+static enum route told_route(const struct text *path)
+{
+    if (is(path, "-/postback"))
+        return ROUTE_POSTBACK;
+    if (is(path, "-/pixel.gif"))
+        return ROUTE_PIXEL;
+    if (is(path, "-/beacon"))
+        return ROUTE_BEACON;
+    return is(path, "-/kudos.js") ? ROUTE_SCRIPT : ROUTE_NOTHING;
+}
+
 enum route request_route(const struct request *request)
 {
     const struct text *path = &request->path;
 
-    if (request->method == HTTP_OTHER)
-        return ROUTE_METHOD;
+    if (request->method > HTTP_HEAD) {
+        enum route route =
+            starts(path, "-/") && !request->preview ? told_route(path) : ROUTE_NOTHING;
+        return route == ROUTE_NOTHING ? ROUTE_METHOD : route;
+    }
     if (request->preview)
         return starts(path, "-/") || starts(path, ".well-known/") ? ROUTE_NOTHING : ROUTE_PREVIEW;
     if (path->length == 0)
         return ROUTE_ROOT;
     if (starts(path, "-/"))
-        return is(path, "-/health") ? ROUTE_HEALTH : ROUTE_NOTHING;
+        return is(path, "-/health") ? ROUTE_HEALTH : told_route(path);
     if (is(path, "robots.txt"))
         return ROUTE_ROBOTS;
     if (is(path, "favicon.ico"))

@@ -35,7 +35,12 @@ enum route {
     ROUTE_ROBOTS,
     ROUTE_FAVICON,
     ROUTE_NOTHING, /* GET or HEAD on what cannot be a slug */
-    ROUTE_METHOD,  /* neither GET nor HEAD */
+    ROUTE_METHOD,  /* neither GET nor HEAD, where nothing else may be */
+    /* Conversions (tell.c), whatever the method. */
+    ROUTE_POSTBACK,
+    ROUTE_PIXEL,
+    ROUTE_BEACON,
+    ROUTE_SCRIPT,
 };
 
 void request_read(const struct http_head *head, struct request *out);

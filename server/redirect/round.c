@@ -2,11 +2,13 @@
  *
  * A click is in the journal's file before its reply is handed to the kernel. Where that fails (the
  * disk is full) the visitor is sent on all the same, but without a click id, and the loss is
- * counted. A crash between the write and the sending leaves clicks that were recorded and not
+ * counted. A conversion that is not stored is no success: its answer is replaced by one that says to
+ * tell it again. A crash between the write and the sending leaves clicks that were recorded and not
  * answered, never the other way round. */
 #include <assert.h>
 #include <string.h>
 
+#include "server/metrics.h"
 #include "server/redirect/connection.h"
 #include "server/redirect/visit.h"
 #include "shared/crash.h"
@@ -47,6 +49,29 @@ static void strip_id(struct round *round, const struct round_click *click)
     connection->out_length -= end - left;
 }
 
+/* Puts "tell it again" in the place of the answer to a conversion; it is never longer. */
+static void take_back(struct worker *worker, const struct round_click *told)
+{
+    const struct decision decision = {.answer = ANSWER_TOLD_LOST};
+    struct round *round = &worker->round;
+    struct connection *connection = told->connection;
+    size_t end = connection->out_at + connection->out_length;
+    size_t behind = told->mark.at + told->mark.length, length;
+    char reply[REPLY_HEAD_MAX];
+    struct location_mark mark;
+
+    length = reply_write(&worker->replies, &decision, (enum reply_connection)told->said, false,
+                         NULL, reply, &mark);
+    assert(length <= told->mark.length && behind <= end);
+    memcpy(round->bytes + told->mark.at, reply, length);
+    memmove(round->bytes + told->mark.at + length, round->bytes + behind, end - behind);
+    connection->out_length -= told->mark.length - length;
+    metrics->requests_total[metrics_status_index(answer_status((enum answer)told->answer))]--;
+    metrics->requests_total[metrics_status_index(answer_status(ANSWER_TOLD_LOST))]++;
+    metrics->conversions_told_total--;
+    metrics->conversions_unavailable_total++;
+}
+
 /* Writes the journal; makes sure that nobody gets the id of a click that is not in it. */
 static void commit(struct worker *worker)
 {
@@ -55,9 +80,13 @@ static void commit(struct worker *worker)
 
     /* from the last to the first, so that the places of those before stay right */
     for (unsigned i = round->click_count; i > 0 && round->clicks[i - 1].seq > stored; i--) {
-        if (round->clicks[i - 1].mark.length > 0)
-            strip_id(round, &round->clicks[i - 1]);
-        round->lost++;
+        const struct round_click *click = &round->clicks[i - 1];
+
+        if (click->told)
+            take_back(worker, click);
+        else if (click->mark.length > 0)
+            strip_id(round, click);
+        round->lost += !click->told;
     }
     journal_count_lost(worker->journal, round->lost, round->wall_us);
 }

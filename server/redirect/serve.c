@@ -8,6 +8,7 @@
 #include "server/conversions/click_id.h"
 #include "server/links/slug.h"
 #include "server/metrics.h"
+#include "server/redirect/tell.h"
 #include "server/redirect/visit.h"
 
 /* Appends a reply to those of this connection; `click` is the one that it belongs to, or NULL. */
@@ -40,6 +41,15 @@ static void gather(struct connection *connection, const struct decision *decisio
     connection->out_length = round->used - connection->out_at;
     connection->answers++;
     metrics->requests_total[metrics_status_index(answer_status(decision->answer))]++;
+}
+
+size_t serve_answer(struct connection *connection, const struct decision *decision,
+                    enum reply_connection said, bool with_body)
+{
+    size_t before = connection->out_length;
+
+    gather(connection, decision, said, with_body, NULL, NULL);
+    return connection->out_length - before;
 }
 
 static void count_limit(int status, const struct worker *worker)
@@ -107,6 +117,7 @@ static struct round_click *record_click(struct connection *connection, const str
     click = &round->clicks[round->click_count++];
     click->seq = id.seq;
     click->connection = connection;
+    click->told = false;
     if (decision->id != ID_NONE) {
         id.origin = journal_origin(worker->journal);
         id.link = event->click.link;
@@ -202,12 +213,11 @@ static void serve_domain(struct connection *connection, enum route route,
     gather(connection, &decision, said, request->method == HTTP_GET, NULL, NULL);
 }
 
-static enum reply_connection said_of(const struct connection *connection,
-                                     const struct http_head *head)
+enum reply_connection serve_said(const struct connection *connection)
 {
     if (connection->closing)
         return REPLY_CLOSE;
-    return head->minor_version == 0 ? REPLY_KEEP_ALIVE : REPLY_STAYS;
+    return connection->worker->head.minor_version == 0 ? REPLY_KEEP_ALIVE : REPLY_STAYS;
 }
 
 int serve_request(struct connection *connection, const char *bytes, size_t length, size_t seen)
@@ -227,11 +237,13 @@ int serve_request(struct connection *connection, const char *bytes, size_t lengt
         connection->lingering = true;
         return (int)length;
     }
-    connection->lingering = http_has_body(head) || head->form == HTTP_AUTHORITY;
-    connection->closing = connection->lingering || !head->keep_alive || worker->stopping;
-    said = said_of(connection, head);
     request_read(head, &worker->request);
     route = request_route(&worker->request);
+    if (route >= ROUTE_POSTBACK)
+        return tell_serve(connection, route, bytes, length, taken);
+    connection->lingering = http_has_body(head) || head->form == HTTP_AUTHORITY;
+    connection->closing = connection->lingering || !head->keep_alive || worker->stopping;
+    said = serve_said(connection);
     if (route <= ROUTE_ASSETLINKS) {
         serve_domain(connection, route, said);
     } else {

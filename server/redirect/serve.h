@@ -12,6 +12,14 @@ int serve_request(struct connection *connection, const char *bytes, size_t lengt
 /* Gathers an answer that is no answer to a whole request; the connection closes after it. */
 void serve_refusal(struct connection *connection, enum answer answer);
 
+/* What the answer to the worker's request says of the connection, which `closing` has decided. */
+enum reply_connection serve_said(const struct connection *connection);
+
+/* Appends the answer to the request that has been read to those of this connection, and returns its
+ * length: it stands at the end of the round's bytes. `with_body` is false for HEAD. */
+size_t serve_answer(struct connection *connection, const struct decision *decision,
+                    enum reply_connection said, bool with_body);
+
 /* ---- Also for `kudos explain`, which does the same to requests that nobody sent. In a round. ---- */
 
 /* The domain of the request's Host, or the default domain. */

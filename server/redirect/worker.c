@@ -17,6 +17,7 @@
 
 #include "server/redirect/connection.h"
 #include "server/redirect/listener.h"
+#include "server/redirect/tell.h"
 #include "server/redirect/visit.h"
 #include "shared/log.h"
 
@@ -177,8 +178,9 @@ static bool worker_open(struct worker *worker, struct role_context *context, str
     worker->read_size = (size_t)settings->head_bytes_max;
     worker->read_bytes = malloc(worker->read_size);
     visit_open(worker);
-    buffer_pool_open(&worker->buffers, worker->read_size);
+    buffer_pool_open(&worker->buffers, worker->read_size + POSTBACK_BODY_MAX);
     reply_open(&worker->replies, settings->click_id_param);
+    tell_open(worker);
     if (!worker->read_bytes)
         return error_set(error, "out of memory");
     return apply_settings(worker, error) && open_stores(worker, error) && open_loop(worker, error);

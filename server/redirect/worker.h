@@ -25,11 +25,14 @@ struct listener;
 #define ROUND_CONNECTIONS_MAX 1024          /* that are answered in one round */
 #define ROUND_BYTES_MIN       (1024 * 1024) /* of replies gathered in one round */
 
-/* A click of the round, and where its id stands. */
+/* A click of the round, and where its id stands; or a conversion, and where its whole answer does. */
 struct round_click {
     uint64_t seq;
     struct connection *connection;
     struct location_mark mark; /* in round.bytes; length 0: the reply carries none */
+    bool told;                 /* it is a conversion: not stored, it must be told again */
+    uint8_t said;              /* enum reply_connection, of a conversion */
+    uint8_t answer;            /* enum answer, of a conversion */
 };
 
 struct round {

@@ -47,7 +47,7 @@ comment on column kudos.conversion_inbox.tries is 'How often recording it has fa
 comment on column kudos.conversion_inbox.processed_at is 'When it was recorded or refused; null: it waits.';
 comment on column kudos.conversion_inbox.outcome is 'created, repeated, enriched or conflict (see kudos.record_conversion); refused: there is no workspace to record it in, or it is a webhook that could not be read; failed: it is tried again; null: it waits for its first time.';
 comment on column kudos.conversion_inbox.conversion_id is 'The conversion that it told of; null: it waits, or was refused.';
-comment on column kudos.conversion_inbox.problem is 'Why it was refused or failed, or why it proves nothing (unknown_token, bad_signature); null: nothing is wrong.';
+comment on column kudos.conversion_inbox.problem is 'Why it was refused or failed, or why it proves nothing (unknown_token, token_of_another_source, bad_signature, not_signed, unknown_source, pending); null: nothing is wrong.';
 
 comment on table kudos.watermarks is
   'How far each journal has been taken over: every event up to seq is in kudos.clicks, kudos.conversion_inbox, kudos.quarantine or kudos.gaps, and none above.';
@@ -145,6 +145,8 @@ declare
   proof record;
   done record;
   home bigint;
+  -- What its source calls pending is proved by nobody yet: shown, and credited no money.
+  pending boolean := r.told -> 'pending' = 'true';
 begin
   select * into proof from kudos.prove_told(r);
   -- The workspace is that of whoever proved who they are; else of the link that was clicked, since
@@ -161,10 +163,11 @@ begin
     return;
   end if;
   select * into strict done from kudos.record_conversion(home,
-    r.told || jsonb_build_object('path', r.path, 'verified', proof.source is not null, 'received_at', r.received_at));
+    r.told || jsonb_build_object('path', r.path, 'received_at', r.received_at,
+                                 'verified', proof.source is not null and pending is not true));
   update kudos.conversion_inbox i
      set due_at = null, processed_at = clock_timestamp(), outcome = done.outcome,
-         conversion_id = done.id, problem = proof.problem, told = i.told - 'customer'
+         conversion_id = done.id, problem = coalesce(proof.problem, case when pending then 'pending' end), told = i.told - 'customer'
    where i.origin = r.origin and i.seq = r.seq;
   update kudos.sources s set last_used_at = now()
    where s.id = (select f.id from kudos.sources f where f.id = proof.source
