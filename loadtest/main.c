@@ -9,11 +9,10 @@
 #include "loadtest/plot.h"
 #include "loadtest/report.h"
 #include "loadtest/run.h"
-#include "loadtest/verify.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 
-static bool verify(const struct run *run, struct verify_result *result, struct error *error)
+static bool verify(const struct run *run, struct verified *verified, struct error *error)
 {
     const struct options *options = run->options;
     struct verify_plan plan = {
@@ -25,7 +24,17 @@ static bool verify(const struct run *run, struct verify_result *result, struct e
         .quiet = options->quiet,
     };
 
-    return verify_run(&plan, result, error) || error_prefix(error, "--verify");
+    struct verify_sales_plan sales = {
+        .database = options->database,
+        .sales = run->sales,
+        .count = plan.count,
+        .wait_us = plan.wait_us,
+        .quiet = options->quiet,
+    };
+
+    return (verify_run(&plan, &verified->clicks, error) &&
+            verify_sales(&sales, &verified->sales, error)) ||
+           error_prefix(error, "--verify");
 }
 
 static bool write_files(const struct run *run, struct error *error)
@@ -41,7 +50,7 @@ static bool write_files(const struct run *run, struct error *error)
 /* The exit status, or -1 with the reason. */
 static int load(struct run *run, const struct options *options, struct error *error)
 {
-    struct verify_result result;
+    struct verified result;
 
     if (!run_open(run, options, error) || !run_load(run, error) || !write_files(run, error) ||
         (options->verify && !verify(run, &result, error)))
@@ -52,7 +61,7 @@ static int load(struct run *run, const struct options *options, struct error *er
         (void)error_set(error, "cannot write the summary");
         return -1;
     }
-    return run->total.answered == 0 || (options->verify && !verify_passed(&result));
+    return run->total.answered == 0 || (options->verify && !report_passed(&result));
 }
 
 static int show(const char *name)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum type { TEXT, INTEGER, NUMBER, FLAG, TITLE };
 
@@ -186,6 +187,31 @@ static bool check_arrivals(struct options *options, struct error *error)
     return schedule_parse(&options->schedule, parts, error) || error_prefix(error, "--profile");
 }
 
+static bool is_currency(const char *text)
+{
+    return strlen(text) == 3 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
+}
+
+static bool check_sales(struct options *options, struct error *error)
+{
+    struct timespec now;
+
+    if (options->by_code > 0 && *options->codes == '\0')
+        return error_set(error, "--by-code wants --codes FILE");
+    if (!is_currency(options->currency))
+        return error_set(error, "--currency: three capital letters, not \"%.40s\"",
+                         options->currency);
+    if (strlen(options->orders) > 64)
+        return error_set(error, "--orders: at most 64 characters");
+    if (*options->orders == '\0') {
+        clock_gettime(CLOCK_REALTIME, &now);
+        snprintf(options->orders_made, sizeof options->orders_made, "lt%llx",
+                 (unsigned long long)now.tv_sec * 1000000000 + (unsigned long long)now.tv_nsec);
+        options->orders = options->orders_made;
+    }
+    return true;
+}
+
 static bool check_rest(struct options *options, struct error *error)
 {
     const char *database = getenv("KUDOS_DATABASE_URL");
@@ -217,7 +243,7 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     if (options->help || *options->show)
         return true;
     return check_target(options, error) && check_arrivals(options, error) &&
-           check_rest(options, error);
+           check_sales(options, error) && check_rest(options, error);
 }
 
 /* Printing ------------------------------------------------------------------------------------- */

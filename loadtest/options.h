@@ -24,6 +24,7 @@ struct options {
     char address_host[64];  /* as it stands in the URL */
     struct address admin_address;
     char admin_host[64];
+    char orders_made[32]; /* what --orders is if absent */
 };
 
 /* Reads and checks everything: unknown options, bad values, options that contradict each other, a

@@ -37,6 +37,16 @@ OPTION(TEXT, show, 0, 0, "LIST", "", "Print the built-in agents, referrers or co
 OPTION(FLAG, direct, 0, 0, "", 0, "Send no X-Forwarded-For: all visitors have this machine's address.")
 OPTION(INTEGER, seed, 0, 9007199254740991, "N", 1, "The same seed makes the same requests at the same intended times.")
 
+SECTION("Who buys")
+OPTION(NUMBER, sales, 0, 1, "share", 0, "People's clicks that a sale follows, told to /-/postback.")
+OPTION(NUMBER, sale_delay, 0, 3600, "s", 1, "Time from the click's answer to the sale.")
+OPTION(NUMBER, by_code, 0, 1, "share", 0, "Sales that name a discount code instead of the click.")
+OPTION(TEXT, codes, 0, 0, "FILE", "", "Codes, one a line: line k goes with link k, over and over.")
+OPTION(TEXT, token_file, 0, 0, "FILE", "", "File that holds the token of a source; sales without one are stored as unverified.")
+OPTION(TEXT, currency, 0, 0, "CODE", "EUR", "Currency of the sales.")
+OPTION(TEXT, orders, 0, 0, "PREFIX", "", "Beginning of the order ids; if absent, one that no other run has.")
+OPTION(INTEGER, sales_max, 0, 100000000, "sales", 1000000, "Most sales (80 bytes each).")
+
 SECTION("Whether all was counted")
 OPTION(FLAG, verify, 0, 0, "", 0, "Compare with PostgreSQL after the run: PASS, or FAIL and what is missing (exit status 1).")
 OPTION(TEXT, database, 0, 0, "URL", "", "PostgreSQL for --verify; KUDOS_DATABASE_URL if absent.")

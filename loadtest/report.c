@@ -35,6 +35,29 @@ static struct kept add_up(const struct run *run)
     return sum;
 }
 
+/* What became of the sales, told and not. */
+struct sold {
+    int64_t told, taken, refused, unheard, forgotten;
+};
+
+static struct sold add_up_sales(const struct run *run)
+{
+    struct sold sum = {0};
+
+    for (int64_t i = 0; i < run->options->processes; i++) {
+        const struct sales *sales = run->sales[i];
+
+        sum.told += (int64_t)sales->told;
+        sum.forgotten += sales->forgotten;
+        for (size_t n = 0; n < sales->told; n++) {
+            sum.taken += sales->list[n].state == SALE_TAKEN;
+            sum.refused += sales->list[n].state == SALE_REFUSED;
+            sum.unheard += sales->list[n].state == SALE_UNHEARD;
+        }
+    }
+    return sum;
+}
+
 static double rate(const struct run *run)
 {
     return (double)run->total.answered * 1e6 / (double)run->took_us;
@@ -83,7 +106,7 @@ static void print_kept(const struct run *run, FILE *out)
     fputc('\n', out);
 }
 
-static void print_verified(const struct verify_result *verified, FILE *out)
+static void print_clicks(const struct verify_result *verified, FILE *out)
 {
     int64_t faults = verified->ids - verified->stored + verified->wrong_totals;
 
@@ -102,13 +125,53 @@ static void print_verified(const struct verify_result *verified, FILE *out)
         fprintf(out, "  and %" PRId64 " more\n", faults - verified->shown);
     if (verified->ids == 0)
         fputs("  there was no click id to compare\n", out);
-    fputs(verify_passed(verified) ? "PASS\n" : "FAIL\n", out);
 }
 
-void report_print(const struct run *run, const struct verify_result *verified, FILE *out)
+static void print_sales(const struct verify_sales_result *sales, FILE *out)
+{
+    int64_t faults = sales->missing + sales->wrong;
+
+    fprintf(out,
+            "sales    %" PRId64 " told: %" PRId64 " stored once with their amount, %" PRId64
+            " missing, %" PRId64 " wrong; money told %" PRId64 ", stored %" PRId64
+            " (minor units)\n         %" PRId64 " credited, %" PRId64 " unattributed, %" PRId64
+            " unverified\n",
+            sales->told, sales->stored, sales->missing, sales->wrong, sales->told_minor,
+            sales->stored_minor, sales->credited, sales->unattributed, sales->unverified);
+    if (sales->others)
+        fprintf(out, "         %" PRId64 " are stored whose answers never arrived here\n",
+                sales->others);
+    for (unsigned i = 0; i < sales->shown; i++)
+        fprintf(out, "  %s\n", sales->faults[i]);
+    if (faults > sales->shown)
+        fprintf(out, "  and %" PRId64 " more\n", faults - sales->shown);
+}
+
+bool report_passed(const struct verified *verified)
+{
+    return verify_passed(&verified->clicks) && verify_sales_passed(&verified->sales);
+}
+
+static void print_told(const struct run *run, FILE *out)
+{
+    struct sold sold = add_up_sales(run);
+
+    if (run->options->sales <= 0)
+        return;
+    fprintf(out,
+            "sales    %" PRId64 " told: %" PRId64 " taken, %" PRId64 " refused, %" PRId64
+            " without an answer",
+            sold.told, sold.taken, sold.refused, sold.unheard);
+    if (sold.forgotten)
+        fprintf(out, "; %" PRId64 " more than --sales-max", sold.forgotten);
+    fputc('\n', out);
+}
+
+void report_print(const struct run *run, const struct verified *verified, FILE *out)
 {
     print_answers(run, out);
     print_kept(run, out);
+    print_told(run, out);
     fprintf(out, "\n  %-22s", "latency, ms");
     for (size_t i = 0; i < PERCENTILES; i++)
         fprintf(out, " %9s", percentiles[i].name);
@@ -120,7 +183,10 @@ void report_print(const struct run *run, const struct verify_result *verified, F
         fputs("\nstopped before its time\n", out);
     if (verified) {
         fputc('\n', out);
-        print_verified(verified, out);
+        print_clicks(&verified->clicks, out);
+        if (verified->sales.told + verified->sales.others > 0)
+            print_sales(&verified->sales, out);
+        fputs(report_passed(verified) ? "PASS\n" : "FAIL\n", out);
     }
 }
 
@@ -155,22 +221,41 @@ static json_t *statuses_json(const struct figures *total)
     return object;
 }
 
-static json_t *verified_json(const struct verify_result *verified)
+static json_t *faults_json(const char faults[][160], unsigned count)
 {
-    json_t *faults = json_array();
+    json_t *array = json_array();
 
-    for (unsigned i = 0; i < verified->shown; i++)
-        json_array_append_new(faults, json_string(verified->faults[i]));
+    for (unsigned i = 0; i < count; i++)
+        json_array_append_new(array, json_string(faults[i]));
+    return array;
+}
+
+static json_t *sales_verified_json(const struct verify_sales_result *sales)
+{
     return json_pack(
-        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "pass", verify_passed(verified),
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "told", (json_int_t)sales->told,
+        "stored", (json_int_t)sales->stored, "missing", (json_int_t)sales->missing, "wrong",
+        (json_int_t)sales->wrong, "others_stored", (json_int_t)sales->others, "told_minor",
+        (json_int_t)sales->told_minor, "stored_minor", (json_int_t)sales->stored_minor, "credited",
+        (json_int_t)sales->credited, "unattributed", (json_int_t)sales->unattributed, "unverified",
+        (json_int_t)sales->unverified, "faults", faults_json(sales->faults, sales->shown));
+}
+
+static json_t *verified_json(const struct verified *all)
+{
+    const struct verify_result *verified = &all->clicks;
+
+    return json_pack(
+        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "pass", report_passed(all),
         "ids", (json_int_t)verified->ids, "stored", (json_int_t)verified->stored, "missing",
         (json_int_t)verified->missing, "twice", (json_int_t)verified->twice, "given_twice",
         (json_int_t)verified->given_twice, "astray", (json_int_t)verified->astray, "links",
         (json_int_t)verified->links, "wrong_totals", (json_int_t)verified->wrong_totals,
-        "others_stored", (json_int_t)verified->others_stored, "faults", faults);
+        "others_stored", (json_int_t)verified->others_stored, "faults",
+        faults_json(verified->faults, verified->shown), "sales", sales_verified_json(&all->sales));
 }
 
-bool report_json(const struct run *run, const struct verify_result *verified, FILE *out)
+bool report_json(const struct run *run, const struct verified *verified, FILE *out)
 {
     const struct figures *total = &run->total;
     struct kept kept = add_up(run);
@@ -190,9 +275,15 @@ bool report_json(const struct run *run, const struct verify_result *verified, FI
                   (json_int_t)total->connections, "bytes_out", (json_int_t)total->bytes_out,
                   "bytes_in", (json_int_t)total->bytes_in, "ids", ids, "intended_us",
                   latency_json(&total->intended), "sent_us", latency_json(&total->sent_at));
+    struct sold sold = add_up_sales(run);
     bool good;
 
     assert(document);
+    json_object_set_new(document, "sales",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I}", "told", (json_int_t)sold.told,
+                                  "taken", (json_int_t)sold.taken, "refused",
+                                  (json_int_t)sold.refused, "unheard", (json_int_t)sold.unheard,
+                                  "forgotten", (json_int_t)sold.forgotten));
     if (verified)
         json_object_set_new(document, "verify", verified_json(verified));
     good = json_dumpf(document, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0 &&

@@ -68,6 +68,29 @@ static bool open_answers(struct run *run, struct error *error)
     return true;
 }
 
+static bool open_sales(struct run *run, struct error *error)
+{
+    const struct options *options = run->options;
+    size_t count = (size_t)options->processes;
+
+    run->selling = (struct sales_plan){
+        .host = *options->host ? options->host : options->address_host,
+        .prefix = options->orders,
+        .currency = options->currency,
+        .delay_us = options->sales > 0 ? (int64_t)(options->sale_delay * 1e6) : 0,
+        .by_code = options->by_code,
+    };
+    if (!sales_plan_read(&run->selling, options->token_file, options->codes, error))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        run->sales[i] = sales_open(&run->selling, (size_t)options->sales_max / count,
+                                   (uint64_t)options->seed, (unsigned)i, error);
+        if (!run->sales[i])
+            return false;
+    }
+    return true;
+}
+
 bool run_open(struct run *run, const struct options *options, struct error *error)
 {
     memset(run, 0, sizeof *run);
@@ -78,7 +101,7 @@ bool run_open(struct run *run, const struct options *options, struct error *erro
                                         options->key_file, error)) ||
         !mix_open(&run->mix, options->agents, options->referrers, options->countries, error) ||
         !allow_files((options->connections + options->processes - 1) / options->processes, error) ||
-        !open_answers(run, error))
+        !open_answers(run, error) || !open_sales(run, error))
         return false;
     run->stop = share(sizeof *run->stop);
     run->figures = share((size_t)options->processes * sizeof *run->figures);
@@ -97,9 +120,9 @@ static bool run_client(const struct run *run, unsigned number, int64_t begin_us,
 {
     const struct options *options = run->options;
     unsigned count = (unsigned)options->processes, connections = (unsigned)options->connections;
-    struct traffic_plan traffic_plan = {options->zipf,           options->bots,
-                                        options->repeats,        options->keepalive,
-                                        options->new_connection, !options->direct};
+    struct traffic_plan traffic_plan = {
+        options->zipf,           options->bots,  options->repeats, options->keepalive,
+        options->new_connection, options->sales, !options->direct};
     struct client_plan plan = {
         .address = &options->address,
         .connections = connections / count + (number < connections % count),
@@ -118,7 +141,7 @@ static bool run_client(const struct run *run, unsigned number, int64_t begin_us,
                    number, count);
     traffic_open(&traffic, &traffic_plan, &run->links, &run->mix, (uint64_t)options->seed, number);
     return client_run(&plan, &schedule, &traffic, &run->figures[number], run->answers[number],
-                      error);
+                      run->sales[number], error);
 }
 
 static pid_t start_client(const struct run *run, unsigned number, int64_t begin_us)

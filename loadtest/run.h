@@ -8,6 +8,7 @@
 #include "loadtest/links.h"
 #include "loadtest/mix.h"
 #include "loadtest/options.h"
+#include "loadtest/sales.h"
 
 #define RUN_PROCESSES_MAX 64
 
@@ -17,6 +18,8 @@ struct run {
     struct mix mix;
     struct figures *figures; /* of each process, shared */
     struct answers *answers[RUN_PROCESSES_MAX];
+    struct sales_plan selling;
+    struct sales *sales[RUN_PROCESSES_MAX];
     bool *stop; /* shared */
     struct figures total;
     int64_t took_us; /* from the first intended time to the last answer */

@@ -53,7 +53,7 @@ static char *put_address(char *at, uint32_t address)
 }
 
 /* Fields that follow from who the visitor is, and a referrer, which does not. */
-static char *put_visitor(struct traffic *traffic, char *at, uint64_t number)
+static char *put_visitor(struct traffic *traffic, char *at, uint64_t number, bool *person)
 {
     const struct mix *mix = traffic->mix;
     struct draw visitor = draw_open(traffic->first_visitor, number);
@@ -63,6 +63,7 @@ static char *put_visitor(struct traffic *traffic, char *at, uint64_t number)
     uint32_t host = (uint32_t)draw_next(&visitor) & ~country->mask;
     double referrer = draw_unit(&traffic->draw);
 
+    *person = !bot;
     at = put_entry(at, agent);
     if (!bot && !agent->has_referrer)
         at = put_entry(at, mix_pick(&mix->referrers, referrer));
@@ -87,13 +88,16 @@ void traffic_next(struct traffic *traffic, char *out, struct traffic_request *re
     static const char close[] = "Connection: close\r\n";
     const struct target_link *link;
     char *at = out;
+    bool person;
 
     request->link = (uint32_t)zipf_draw(&traffic->zipf, &traffic->draw);
     request->fresh = draw_chance(&traffic->draw, traffic->plan->new_connection);
     request->last = !draw_chance(&traffic->draw, traffic->plan->keepalive);
     link = &traffic->links->list[request->link];
     at = put(at, link->start, link->length);
-    at = put_visitor(traffic, at, choose_visitor(traffic));
+    at = put_visitor(traffic, at, choose_visitor(traffic), &person);
+    request->sells =
+        traffic->plan->sales > 0 && person && draw_chance(&traffic->draw, traffic->plan->sales);
     if (request->last)
         at = put(at, close, sizeof close - 1);
     at = put(at, "\r\n", 2);

@@ -20,6 +20,7 @@ struct traffic_plan {
     double repeats;        /* share of clicks by somebody who has clicked before */
     double keepalive;      /* share of requests after which the connection stays */
     double new_connection; /* share of requests that come on a connection of their own */
+    double sales;          /* share of people's clicks that a sale follows */
     bool forwarded;        /* say the visitor's address in X-Forwarded-For */
 };
 
@@ -37,6 +38,7 @@ struct traffic_request {
     uint32_t link; /* index in links */
     bool fresh;    /* wants a new connection */
     bool last;     /* asks for the connection to be closed */
+    bool sells;    /* a sale follows, if the click is answered */
     size_t length;
 };
 

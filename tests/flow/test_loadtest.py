@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import xml.etree.ElementTree
 
 import pytest
@@ -92,6 +93,57 @@ def test_more_ids_than_it_keeps(stack, clicking, tmp_path):
     assert found["ids"]["with_id"] > 500 and found["verify"]["wrong_totals"] == 0
     assert len((tmp_path / "ids").read_text().splitlines()) == 100
     assert "found once 100," in stack.kudos.run("verify", "--clicks", tmp_path / "ids").stdout
+
+
+@pytest.fixture(name="selling")
+def _selling(stack, clicking, tmp_path):
+    """Arguments that let a tenth of the clicks of people sell something, told by a source."""
+    made = stack.kudos.admin("POST", "/v1/sources", {"kind": "postback", "name": f"shop {tmp_path}"})
+    (tmp_path / "token").write_text(made.json()["token"] + "\n")
+    (tmp_path / "codes").write_text("NOBODYS20\n")
+    return (*clicking, "--rate", 1000, "--duration", 1, "--processes", 2, "--sales", 0.1,
+            "--sale-delay", 0.2, "--token-file", tmp_path / "token", "--codes", tmp_path / "codes",
+            "--by-code", 0.2, "--orders", f"o{time.monotonic_ns()}", "--verify", "--json")
+
+
+def test_sales_follow_clicks(stack, selling):
+    done = load(*selling)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads(done.stdout)
+    sales = found["verify"]["sales"]
+    assert found["verify"]["pass"] and not sales["faults"]
+    assert 30 < found["sales"]["told"] == found["sales"]["taken"] == sales["told"] == sales["stored"]
+    assert sales["told_minor"] == sales["stored_minor"] == stack.postgres.value(
+        "select sum(amount_minor)::bigint from report.conversions where order_id like %s",
+        selling[selling.index("--orders") + 1] + "-%")
+    assert sales["unattributed"] > 0 and sales["unverified"] == sales["wrong"] == 0
+    assert found["verify"]["ids"] == found["statuses"]["302"]  # sales are no clicks
+
+
+def test_a_sale_stored_with_another_amount_fails(stack, selling):
+    order = selling[selling.index("--orders") + 1] + "-0-0"
+    stack.postgres.sql("create function public.meddle_sale() returns trigger language plpgsql as $$"
+                       " begin new.amount_minor := new.amount_minor + 1; return new; end $$")
+    stack.postgres.sql("create trigger meddle before insert on kudos.conversions for each row"
+                       f" when (new.order_id = '{order}') execute function public.meddle_sale()")
+    try:
+        done = load(*selling)
+    finally:
+        stack.postgres.sql("drop trigger meddle on kudos.conversions;"
+                           " drop function public.meddle_sale()")
+    assert done.returncode == 1
+    sales = json.loads(done.stdout)["verify"]["sales"]
+    assert sales["wrong"] == 1 and sales["missing"] == 0
+    assert sales["stored_minor"] == sales["told_minor"] + 1
+    assert f"order {order}: " in sales["faults"][0]
+
+
+def test_unsigned_sales_are_told_apart(clicking):
+    done = load(*clicking, "--rate", 500, "--duration", 0.5, "--sales", 0.2, "--sale-delay", 0,
+                "--verify")
+    assert done.returncode == 0, done.stderr + done.stdout
+    told = int(re.search(r"sales +(\d+) told", done.stdout)[1])
+    assert told > 5 and f"{told} unverified" in done.stdout and "PASS" in done.stdout
 
 
 @pytest.fixture(name="meddle")
