@@ -88,9 +88,9 @@ static const struct statement describe = {
 /* Numbers that count something; others name something or are ratios. */
 static bool is_summed(const char *name, char category)
 {
-    static const char *const others[] = {"origin",         "seq",     "asn", "status",  "route",
-                                         "variant",        "visitor", "id",  "percent", "position",
-                                         "redirect_status", "rate_minor"};
+    static const char *const others[] = {
+        "origin",  "seq", "asn",     "status",   "route",           "variant",
+        "visitor", "id",  "percent", "position", "redirect_status", "rate_minor"};
     static const char *const endings[] = {"_id", "_percent", "_rate", "_share", "_seq", "_origin"};
     size_t length = strlen(name);
 
