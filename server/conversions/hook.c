@@ -15,8 +15,8 @@
 #include "shared/timestamp.h"
 
 #define AMOUNT_MAX      40
-#define ITEM_TEXT_MAX   120
-#define NOTE_MAX        16           /* codes of one order */
+#define ITEM_TEXT_MAX   100 /* all items together stay below REPORT_JSON_MAX, however escaped */
+#define NOTE_MAX        16  /* codes of one order */
 #define SECONDS_LONGEST 253402300799 /* the end of 9999 */
 
 const char *const hook_shop_names[HOOK_SHOPS] = {"shopify", "stripe", "woocommerce"};

@@ -13,7 +13,7 @@
 
 #define HOOK_BODY_MAX    (1024 * 1024)
 #define HOOK_REPORTS_MAX 256 /* an order and its refunds */
-#define HOOK_ITEMS_MAX   50  /* further ones are left out */
+#define HOOK_ITEMS_MAX   30  /* further ones are left out */
 #define HOOK_TOPIC_MAX   64
 
 enum hook_shop { HOOK_SHOPIFY, HOOK_STRIPE, HOOK_WOOCOMMERCE };

@@ -55,7 +55,7 @@ def test_operators_find_metrics_and_settings_that_exist(stack):
     """Every kudos_… metric and every `setting` that the pages name."""
     metrics = request(stack.kudos.admin_port, path="/metrics").text
     settings = set(re.findall(r"^(\w+) = ", run(default_binary(), "settings"), re.MULTILINE))
-    others = {"kudos_analyst", "kudos_id", "kudos_public", "kudos_admin"}
+    others = {"kudos_analyst", "kudos_id", "kudos_public", "kudos_admin", "kudos_hooks"}
     for page in ("README.md", "BACKUP.md", "nginx-tls.conf.example"):
         text = (DEPLOY / page).read_text(encoding="utf-8")
         for name in set(re.findall(r"\bkudos_[a-z_]+", text)) - others:

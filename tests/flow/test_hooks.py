@@ -211,6 +211,21 @@ def test_unknown_and_foreign_sources(stack, shops):
         assert request(port, "POST", shop.path, shop.head(body), body).status in (404, 405)
 
 
+def test_a_ping_of_woocommerce(shops):
+    for kind, shop in shops.items():
+        for body, status in ((b"webhook_id=5", 200 if kind == "woocommerce" else 401),
+                             (b"webhook_id=", 401), (b"webhook_id=5&x", 401), (b"webhook_id=x", 401)):
+            assert shop.call(body, headers={}).status == status, (kind, body)
+
+
+def test_a_shop_whose_clock_is_ahead(stack, shops):
+    order = shops["shopify"].tell(created_at="2099-01-01T00:00:00Z")
+    many = shops["shopify"].tell(line_items=[{"sku": '"' * 100, "name": '"' * 100, "quantity": 1}] * 99)
+    settled(stack)
+    assert stored(stack, order)[0]["occurred_told"] is False
+    assert len(stored(stack, many)[0]["items"]) == 30
+
+
 def test_a_long_body_is_refused(shop):
     body = json.dumps({**order_body(shop.kind, shop.order(), 1), "x": "y" * (1 << 20)}).encode()
     assert shop.call(body).status == 413
