@@ -232,6 +232,7 @@ def test_a_long_body_is_refused(shop):
 
 
 def test_what_is_no_conversion_is_acknowledged(stack, shop):
+    settled(stack)
     before = inbox(stack)
     for body, topic in ((order_body(shop.kind, 1, 1), "products/update"), ({}, "app/uninstalled")):
         if shop.kind == "stripe":
