@@ -163,7 +163,7 @@ begin
     return;
   end if;
   select * into strict done from kudos.record_conversion(home,
-    r.told || jsonb_build_object('path', r.path, 'received_at', r.received_at,
+    r.told || kudos.told_code(home, r.told) || jsonb_build_object('path', r.path, 'received_at', r.received_at,
                                  'verified', proof.source is not null and pending is not true));
   update kudos.conversion_inbox i
      set due_at = null, processed_at = clock_timestamp(), outcome = done.outcome,

@@ -139,3 +139,17 @@ create trigger finds_refunds after update of external_id, order_id on kudos.conv
                      and (old.external_id is distinct from new.external_id
                           or old.order_id is distinct from new.order_id))
   execute function kudos.sale_finds_refunds();
+
+-- An order may have several discount codes, of which a conversion counts one: the first that is somebody's
+-- here, those that are active before others.
+create function kudos.told_code(workspace bigint, told jsonb) returns jsonb
+  language sql stable set search_path = '' as $$
+  select coalesce((
+    select jsonb_build_object('code', c.code)
+      from jsonb_array_elements_text(case jsonb_typeof(told -> 'metadata' -> 'codes')
+             when 'array' then told -> 'metadata' -> 'codes' else '[]' end) with ordinality as c (code, i)
+      join kudos.codes k on k.workspace_id = workspace and lower(k.code) = lower(c.code)
+     order by k.status <> 'active', k.influencer_id is null, c.i limit 1), '{}')
+$$;
+comment on function kudos.told_code(bigint, jsonb) is
+  'Which of several codes of an order counts, as {"code"}; {}: the one that was told, since none is known here.';

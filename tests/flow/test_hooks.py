@@ -75,6 +75,22 @@ def test_a_sale_is_credited_by_code_and_by_click(stack, shop):
     stack.assert_consistent()
 
 
+def test_the_code_that_is_somebodys_counts(stack, shops):
+    """An order with several codes, of which the shop's own comes first."""
+    codes = [{"code": "FREESHIP"}, {"code": "Anna20"}, {"code": "X"}]
+    order = shops["shopify"].tell(discount_codes=codes)
+    nobodys = shops["woocommerce"].tell(coupon_lines=codes[::2])
+    settled(stack)
+    sale, = stored(stack, order)
+    assert (sale["status"], sale["code"], sale["reason"]) == ("credited", "Anna20", "only_code")
+    assert sale["metadata"]["codes"] == ["FREESHIP", "Anna20", "X"]
+    sale, = stored(stack, nobodys)
+    assert (sale["status"], sale["code"]) == ("unattributed", "FREESHIP")
+    for metadata in ('{"codes": "ANNA20"}', '{"codes": [{}, null]}', '{"codes": {"a": 1}}', '[]', '7'):
+        assert stack.postgres.value("select kudos.told_code(1, jsonb_build_object('metadata', %s::jsonb))",
+                                    metadata) == {}
+
+
 def test_several_partial_refunds(stack, shop):
     order = shop.tell(code="ANNA20")
     shop.tell(order, refunds=[(f"{order}1", 1000)])
