@@ -12,6 +12,7 @@ int demo_command(int argc, char **argv, const struct settings *settings);
 int verify_command(int argc, char **argv, const struct settings *settings);
 int gap_command(int argc, char **argv, const struct settings *settings);
 int reclassify_command(int argc, char **argv, const struct settings *settings);
+int reattribute_command(int argc, char **argv, const struct settings *settings);
 int check_command(int argc, char **argv, const struct settings *settings);
 int explain_command(int argc, char **argv, const struct settings *settings);
 int test_link_command(int argc, char **argv, const struct settings *settings);

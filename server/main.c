@@ -41,6 +41,8 @@ static const struct command {
      "give up events that are in no journal any more"},
     {"reclassify", reclassify_command, true, "FILTER… --to VERDICT --because TEXT",
      "change the verdict of stored clicks, e.g. of a burst of previews"},
+    {"reattribute", reattribute_command, true, "--campaign C [--workspace W] [--dry-run]",
+     "decide anew who earned what, after a change of a campaign's policy"},
     {"explain", explain_command, true, "[--data-dir DIR] [--trusted NETWORKS]",
      "say who clicked, where it leads, and why: JSON Lines on standard input"},
     {"test-link", test_link_command, true, "SHORT_URL",

@@ -60,6 +60,15 @@ static const struct field conversion_fields[] = {
     GIVEN("amount_minor", FIELD_INTEGER, 0, "Minor units (cents); refunds are shown below zero"),
     GIVEN("currency", FIELD_TEXT, 3, "ISO 4217"),
     GIVEN("click_id", FIELD_TEXT, REPORT_CLICK_MAX, "The click id that came with the visitor"),
+    {.name = "click_ids",
+     .type = FIELD_JSON,
+     .flags = FIELD_CREATE | FIELD_NULLABLE,
+     .read = "(select json_agg(n.click_id order by n.time, n.origin, n.seq) from"
+             " kudos.conversion_touches n where n.conversion_id = t.id)::text",
+     .what =
+         "All click ids that the page has kept, oldest first, up to 20 (in CSV between spaces); "
+         "the last one is click_id, if that is absent",
+     .schema = "{\"type\": \"array\", \"items\": {\"type\": \"string\"}}"},
     {.name = "code",
      .type = FIELD_TEXT,
      .flags = FIELD_CREATE | FIELD_NULLABLE | FIELD_FILTER,

@@ -96,6 +96,22 @@ static void note_problem(void *owner, const char *pointer, const char *text)
                           json_pack("{s:s, s:s}", "pointer", pointer, "detail", text));
 }
 
+/* Click ids between spaces, as an array. */
+static void split_clicks(json_t *row)
+{
+    const char *text = json_string_value(json_object_get(row, "click_ids"));
+    json_t *list = text ? json_array() : NULL;
+
+    for (size_t length; text && *text; text += length) {
+        text += strspn(text, " ");
+        length = strcspn(text, " ");
+        if (length > 0)
+            json_array_append_new(list, json_stringn(text, length));
+    }
+    if (list)
+        json_object_set_new(row, "click_ids", list);
+}
+
 /* CSV knows texts alone. */
 static void read_numbers(json_t *row)
 {
@@ -112,8 +128,10 @@ static void take_row(struct load *load, json_t *row)
     json_t *report;
     size_t line = rows_line(load->rows);
 
-    if (load->format == ROWS_CSV)
+    if (load->format == ROWS_CSV) {
         read_numbers(row);
+        split_clicks(row);
+    }
     load->problems = json_array();
     report = report_make(row, &load->source, note_problem, load);
     if (report) {

@@ -12,8 +12,6 @@
 #include "shared/clock.h"
 
 #define ROLLUP_SIZE_MIN 1024
-#define LATE_HOURS      2 /* days are closed three hours after their end: kudos.count_click_day() */
-#define LATE_AFTER      "interval '2 hours'"
 
 enum { LINKS, HOURS, VERDICTS, CLICKS, ARRAYS };
 
@@ -34,13 +32,6 @@ static const char MAKE[] =
     "insert into kudos.clicks_hourly (partition, link_id, hour, verdict, clicks, human)"
     " select $1::smallint, link, hour, verdict, clicks, human" ROWS
     " on conflict (link_id, hour, verdict, partition) do nothing";
-
-/* What is counted by the day elsewhere (valid clicks) has to be counted again. */
-static const char NOTE_LATE[] =
-    "insert into kudos.late_hours (hour)"
-    " select distinct to_timestamp(hour * 3600) from unnest($1::bigint[]) as n (hour)"
-    " where to_timestamp(hour * 3600) < now() - " LATE_AFTER " order by 1"
-    " on conflict (hour) do update set noted_at = excluded.noted_at";
 
 void rollup_free(struct rollup *rollup)
 {
@@ -158,8 +149,7 @@ bool rollup_store(struct rollup *rollup, PGconn *connection, unsigned partition,
     const char *values[1 + ARRAYS];
     char number[16];
     size_t count = rollup_sort(rollup);
-    int64_t recent = rollup_hour(clock_wall_us()) - LATE_HOURS;
-    bool good, late = false;
+    bool good;
 
     if (count == 0)
         return true;
@@ -169,14 +159,12 @@ bool rollup_store(struct rollup *rollup, PGconn *connection, unsigned partition,
         flush_array_add(&arrays[HOURS], row->hour);
         flush_array_add_name(&arrays[VERDICTS], verdict_name((enum verdict)row->verdict));
         flush_array_add(&arrays[CLICKS], row->clicks);
-        late = late || row->hour < recent;
     }
     snprintf(number, sizeof number, "%u", partition);
     values[0] = number;
     for (size_t i = 0; i < ARRAYS; i++)
         values[1 + i] = flush_array_text(&arrays[i]);
-    good = add_or_make(connection, values, count, error) &&
-           (!late || postgres_execute(connection, NOTE_LATE, 1, &values[1 + HOURS], error));
+    good = add_or_make(connection, values, count, error);
     for (size_t i = 0; i < ARRAYS; i++)
         flush_array_free(&arrays[i]);
     return good || error_prefix(error, "adding to clicks_hourly");

@@ -298,7 +298,7 @@ static void put_time(struct reading *reading, json_t *told)
     }
 }
 
-/* The last of several clicks stands for them, unless one is named. */
+/* Several clicks, oldest first; the last stands for them, unless one is named. */
 static void put_clicks(struct reading *reading, json_t *told)
 {
     json_t *list = reading->values[MEMBER_CLICKS];
@@ -306,8 +306,8 @@ static void put_clicks(struct reading *reading, json_t *told)
 
     if (list && (!json_is_array(list) || count > CLICK_IDS_MAX))
         refuse(reading, "click_ids", "must be an array of at most 20 texts");
-    else if (count > 0 && !reading->values[MEMBER_CLICK])
-        json_object_set_new(told, "click_id", json_array_get(list, count - 1));
+    else if (count > 0)
+        json_object_set(told, "click_ids", list);
 }
 
 static void put_event(struct reading *reading, json_t *told)

@@ -62,6 +62,18 @@ static const json_t *member(const struct report *report, const char *name)
     return json_is_null(value) ? NULL : value;
 }
 
+/* True for a text of 1 to `longest` bytes without control characters. */
+static bool is_line(const char *text, size_t length, size_t longest)
+{
+    if (!text || length == 0 || length > longest)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
 /* The member, or NULL if it is absent, null or no text of up to `longest` bytes on one line. */
 static const char *text_of(struct report *report, const char *name, size_t longest)
 {
@@ -75,11 +87,9 @@ static const char *text_of(struct report *report, const char *name, size_t longe
         refuse(report, name, "must be a text of 1 to %zu bytes", longest);
         return NULL;
     }
-    for (size_t i = 0; i < length; i++) {
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
-            refuse(report, name, "must not contain control characters");
-            return NULL;
-        }
+    if (!is_line(text, length, longest)) {
+        refuse(report, name, "must not contain control characters");
+        return NULL;
     }
     return text;
 }
@@ -103,12 +113,20 @@ static void read_event(struct report *report)
     }
 }
 
+/* The click id, or the last of several. */
+static const json_t *last_click(const struct report *report)
+{
+    const json_t *click = member(report, "click_id"), *clicks = member(report, "click_ids");
+
+    return click ? click : json_array_get(clicks, json_array_size(clicks) - 1);
+}
+
 static void read_key(struct report *report)
 {
     const char *order = text_of(report, "order_id", REPORT_ID_MAX);
     const char *refund = text_of(report, "refund_id", REPORT_ID_MAX);
     const char *external = text_of(report, "external_id", REPORT_ID_MAX);
-    const char *click = json_string_value(member(report, "click_id"));
+    const char *click = json_string_value(last_click(report));
     const char *key = is_refund(report) ? (refund ? refund : external)
                       : order           ? order
                       : external        ? external
@@ -214,7 +232,7 @@ static void read_money(struct report *report)
 
 /* What led to it --------------------------------------------------------------------------------- */
 
-static void put_time(struct report *report, const char *name, int64_t time_us)
+static json_t *make_time(int64_t time_us)
 {
     char text[40];
     struct tm tm;
@@ -224,25 +242,69 @@ static void put_time(struct report *report, const char *name, int64_t time_us)
     gmtime_r(&seconds, &tm);
     length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(text + length, sizeof text - length, ".%06dZ", (int)(time_us % US_PER_SECOND));
-    put(report, name, json_string(text));
+    return json_string(text);
+}
+
+/* What a click id says, into members whose names begin with `stem`. */
+static void put_click(json_t *out, const char *stem, const char *text, const unsigned char *secret)
+{
+    struct click_id id;
+    char name[32];
+
+    snprintf(name, sizeof name, "%sid", stem);
+    json_object_set_new(out, name, json_string(text));
+    if (!click_id_decode(text, strlen(text), secret, &id)) {
+        snprintf(name, sizeof name, "%sproblem", stem);
+        json_object_set_new(out, name, json_string("bad_signature"));
+        return;
+    }
+    snprintf(name, sizeof name, "%sorigin", stem);
+    json_object_set_new(out, name, json_integer((json_int_t)id.origin));
+    snprintf(name, sizeof name, "%sseq", stem);
+    json_object_set_new(out, name, json_integer((json_int_t)id.seq));
+    snprintf(name, sizeof name, "%slink_id", stem);
+    json_object_set_new(out, name, json_integer((json_int_t)id.link));
+    snprintf(name, sizeof name, "%stime", stem);
+    json_object_set_new(out, name, make_time(id.time_us));
+}
+
+/* All the clicks that led here, oldest first, as the page script keeps them. */
+static void read_clicks(struct report *report)
+{
+    const json_t *clicks = member(report, "click_ids");
+    json_t *touches, *touch;
+
+    if (!clicks)
+        return;
+    if (!json_is_array(clicks) || json_array_size(clicks) > REPORT_CLICKS_MAX) {
+        refuse(report, "click_ids", "must be an array of at most %d texts", REPORT_CLICKS_MAX);
+        return;
+    }
+    touches = json_array();
+    for (size_t i = 0; i < json_array_size(clicks); i++) {
+        const char *text = json_string_value(json_array_get(clicks, i));
+
+        if (!is_line(text, json_string_length(json_array_get(clicks, i)), REPORT_CLICK_MAX)) {
+            refuse(report, "click_ids", "must hold texts of 1 to %d bytes on one line",
+                   REPORT_CLICK_MAX);
+            break;
+        }
+        touch = json_object();
+        put_click(touch, "", text, report->source->secret);
+        json_array_append_new(touches, touch);
+    }
+    put(report, "touches", touches);
 }
 
 static void read_click(struct report *report)
 {
     const char *text = text_of(report, "click_id", REPORT_CLICK_MAX);
-    struct click_id id;
 
-    if (!text)
-        return;
-    put(report, "click_id", json_string(text));
-    if (!click_id_decode(text, strlen(text), report->source->secret, &id)) {
-        put(report, "click_problem", json_string("bad_signature"));
-        return;
-    }
-    put(report, "click_origin", json_integer((json_int_t)id.origin));
-    put(report, "click_seq", json_integer((json_int_t)id.seq));
-    put(report, "click_link_id", json_integer((json_int_t)id.link));
-    put_time(report, "click_time", id.time_us);
+    read_clicks(report);
+    if (!text && !member(report, "click_id"))
+        text = json_string_value(last_click(report));
+    if (text && !report->bad)
+        put_click(report->out, "click_", text, report->source->secret);
 }
 
 static void read_code(struct report *report)
@@ -274,7 +336,7 @@ static void read_occurred(struct report *report)
     else if (time_us > report->source->now_us + REPORT_AHEAD_MAX_US)
         refuse(report, "occurred_at", "lies in the future");
     else
-        put_time(report, "occurred_at", time_us);
+        put(report, "occurred_at", make_time(time_us));
 }
 
 /* The rest --------------------------------------------------------------------------------------- */
@@ -296,8 +358,8 @@ static void read_json(struct report *report, const char *name, bool is_array)
 static void refuse_unknown(struct report *report)
 {
     static const char *const known[] = {
-        "event", "order_id",     "refund_id", "external_id", "amount",   "currency",   "click_id",
-        "code",  "amount_minor", "customer",  "items",       "metadata", "occurred_at"};
+        "event",    "order_id",  "refund_id", "external_id", "amount", "currency", "amount_minor",
+        "click_id", "click_ids", "code",      "customer",    "items",  "metadata", "occurred_at"};
     const char *name;
     json_t *value;
 

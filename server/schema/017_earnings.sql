@@ -80,15 +80,6 @@ comment on function kudos.is_outranked(kudos.terms, bigint, date) is
 
 -- Clicks, a day at a time --------------------------------------------------------------------------
 
-create table kudos.late_hours (
-  hour timestamptz primary key,
-  noted_at timestamptz not null default clock_timestamp()
-);
-comment on table kudos.late_hours is
-  'Hours long past for which clicks have arrived: written by flush with them, taken away once their day is counted again.';
-comment on column kudos.late_hours.hour is 'Start of the hour (UTC).';
-comment on column kudos.late_hours.noted_at is 'When clicks last arrived for it.';
-
 create table kudos.click_earnings_days (
   workspace_id bigint not null references kudos.workspaces (id),
   day date not null,
@@ -101,7 +92,7 @@ comment on table kudos.click_earnings_days is 'Days whose valid clicks have been
 comment on column kudos.click_earnings_days.workspace_id is 'The workspace.';
 comment on column kudos.click_earnings_days.day is 'Day in the workspace''s time zone.';
 comment on column kudos.click_earnings_days.closed is 'False while it goes on, or has ended only now: its clicks are not paid for yet.';
-comment on column kudos.click_earnings_days.counted_at is 'When it was counted.';
+comment on column kudos.click_earnings_days.counted_at is 'When counting it began: what was stored by then is in.';
 comment on column kudos.click_earnings_days.took is 'How long that took.';
 
 create table kudos.click_earnings_daily (
@@ -128,15 +119,6 @@ comment on column kudos.click_earnings_daily.identified is 'Visitors: the first 
 comment on column kudos.click_earnings_daily.unidentified is 'Clicks by people without a visitor value (Sec-GPC, DNT): each counts.';
 comment on column kudos.click_earnings_daily.human is 'All clicks by people, repeated ones too.';
 
-create table kudos.click_earnings_seen (
-  one boolean primary key default true check (one),
-  reclassification_id bigint not null default 0
-);
-insert into kudos.click_earnings_seen default values;
-comment on table kudos.click_earnings_seen is 'One row: how far the counting has followed kudos reclassify.';
-comment on column kudos.click_earnings_seen.one is 'Always true: there is one row.';
-comment on column kudos.click_earnings_seen.reclassification_id is 'Every run up to this one has ended, and the days it changed have been counted since.';
-
 create function kudos.count_click_day(workspace bigint, which date) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -149,10 +131,10 @@ begin
   low := which::timestamp at time zone zone;
   high := (which + 1)::timestamp at time zone zone;
   delete from kudos.click_earnings_daily where workspace_id = workspace and day = which;
-  -- Three hours for what is on its way: what comes after two is noted in kudos.late_hours.
-  insert into kudos.click_earnings_days as d (workspace_id, day, closed, took)
-  values (workspace, which, now() >= high + interval '3 hours', '0')
-  on conflict (workspace_id, day) do update set closed = excluded.closed, counted_at = clock_timestamp();
+  -- Three hours for what is on its way; a day to which clicks come later is counted again.
+  insert into kudos.click_earnings_days as d (workspace_id, day, closed, counted_at, took)
+  values (workspace, which, now() >= high + interval '3 hours', begun, '0')
+  on conflict (workspace_id, day) do update set closed = excluded.closed, counted_at = begun;
   insert into kudos.click_earnings_daily (workspace_id, day, link_id, influencer_id, campaign_id,
                                           identified, unidentified, human)
   select workspace, which, c.link_id, c.influencer_id, c.campaign_id,
@@ -188,13 +170,11 @@ comment on column kudos.click_earnings_wanted.day is 'Day in the workspace''s ti
 comment on column kudos.click_earnings_wanted.time_zone is 'The workspace''s.';
 comment on column kudos.click_earnings_wanted.today is 'Today where the workspace is.';
 
+-- That clicks of a day have changed (late ones, kudos reclassify) is seen from kudos.days: its builder
+-- makes the day's figures anew then, and with a newer built_at.
 create function kudos.count_clicks(most integer) returns integer
 language plpgsql set search_path = '' as $$
 declare
-  seen bigint;
-  upto bigint;
-  late timestamptz[];
-  changed timestamptz[];
   each record;
   counted integer := 0;
 begin
@@ -202,35 +182,20 @@ begin
   if not pg_try_advisory_xact_lock(1802855535, 1017) then
     return 0;
   end if;
-  if not exists (select from kudos.click_earnings_wanted) then
-    return 0;
-  end if;
-  select reclassification_id into seen from kudos.click_earnings_seen;
-  select coalesce(min(id) - 1, (select max(id) from kudos.reclassifications), seen) into upto
-    from kudos.reclassifications where ended_at is null and id > seen;
-  -- Locked, so that a flusher with more for one of these hours has committed, or waits and notes it anew.
-  select array(select hour from kudos.late_hours order by hour for update) into late;
-  select array(select distinct date_trunc('hour', time) from kudos.reclassified where reclassification_id > seen)
-    into changed;
   for each in
     select w.workspace_id, w.day from kudos.click_earnings_wanted w
       left join kudos.click_earnings_days d on d.workspace_id = w.workspace_id and d.day = w.day
      where case when d.day is null then true
                 when not d.closed then now() > d.counted_at + greatest(interval '1 minute', 50 * d.took)
                                        or now() >= (w.day + 1)::timestamp at time zone w.time_zone + interval '3 hours'
-                else exists (select from unnest(late || changed) h
-                              where h < (w.day + 1)::timestamp at time zone w.time_zone
-                                and h + interval '1 hour' > w.day::timestamp at time zone w.time_zone) end
+                else exists (select from kudos.days n
+                              where n.time_zone = w.time_zone and n.day = w.day and n.built_at > d.counted_at) end
      order by w.day desc, w.workspace_id
      limit most
   loop
     perform kudos.count_click_day(each.workspace_id, each.day);
     counted := counted + 1;
   end loop;
-  if counted < most then
-    update kudos.click_earnings_seen set reclassification_id = upto where reclassification_id <> upto;
-    delete from kudos.late_hours where hour = any (late);
-  end if;
   return counted;
 end
 $$;

@@ -78,7 +78,7 @@ returns table (kind text, key text, day date, for_day date, payable_on date, cam
                rate_minor bigint, rate_percent numeric, rule text, reason text, currency text, full_minor bigint,
                amount_minor bigint, in_payouts_minor bigint, paid_minor bigint, held_minor bigint, due_minor bigint,
                payouts bigint[], corrected boolean)
-language sql stable set search_path = '' as $$
+language sql stable security definer set search_path = '' as $$
   with frozen as (
     select l.kind, l.key, l.currency, sum(l.amount_minor)::bigint as minor,
            (sum(l.amount_minor) filter (where kudos.is_paid(p)))::bigint as paid,

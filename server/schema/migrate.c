@@ -32,6 +32,7 @@ EMBED(schema_016, "server/schema/016_sources.sql");
 EMBED(schema_017, "server/schema/017_earnings.sql");
 EMBED(schema_018, "server/schema/018_statements.sql");
 EMBED(schema_019, "server/schema/019_daily.sql");
+EMBED(schema_021, "server/schema/021_touches.sql");
 
 static const struct migration {
     const char *name;
@@ -57,6 +58,7 @@ static const struct migration {
     {"017_earnings", schema_017},
     {"018_statements", schema_018},
     {"019_daily", schema_019},
+    {"021_touches", schema_021},
     /* clang-format on */
 };
 

@@ -20,6 +20,9 @@ enum postgres_lock {
     POSTGRES_LOCK_DAYS = 1001,       /* making and dropping days of kudos.clicks */
     POSTGRES_LOCK_RECLASSIFY = 1002, /* the one kudos reclassify that is at work */
     POSTGRES_LOCK_DAILY = 1003,      /* the one builder of daily figures (kudos.build_day()) */
+    POSTGRES_LOCK_PAID_CLICKS =
+        1017, /* counting clicks that contracts pay (kudos.count_clicks()) */
+    POSTGRES_LOCK_REATTRIBUTE = 1018, /* the one kudos reattribute that is at work */
 };
 
 /* Connects; NULL with the reason. `name` becomes application_name ("kudos-flush"). Sends keepalive

@@ -363,7 +363,9 @@ static const char MOVE[] =
     "   on conflict (link_id, hour, verdict, partition) do update"
     "   set clicks = h.clicks + excluded.clicks, human = h.human + excluded.human),"
     " awaited as (update kudos.conversions v set click_awaited = true from moved m"
-    "   where v.click_origin = m.origin and v.click_seq = m.seq)"
+    "   where v.click_origin = m.origin and v.click_seq = m.seq),"
+    " touched as (update kudos.conversion_touches v set awaited = true from moved m"
+    "   where v.origin = m.origin and v.seq = m.seq)"
     " select count(*) from moved";
 
 static const char DROP_EMPTY[] =
