@@ -33,6 +33,7 @@ EMBED(schema_017, "server/schema/017_earnings.sql");
 EMBED(schema_018, "server/schema/018_statements.sql");
 EMBED(schema_019, "server/schema/019_daily.sql");
 EMBED(schema_021, "server/schema/021_touches.sql");
+EMBED(schema_022, "server/schema/022_refunds.sql");
 
 static const struct migration {
     const char *name;
@@ -59,6 +60,7 @@ static const struct migration {
     {"018_statements", schema_018},
     {"019_daily", schema_019},
     {"021_touches", schema_021},
+    {"022_refunds", schema_022},
     /* clang-format on */
 };
 
