@@ -325,6 +325,8 @@ static void put_code_cell(struct export *export, const PGresult *rows, int row, 
     " and t.status <> 'archived' and t.id < $3::bigint order by t.id desc limit 501"
 #define DAY(column)  "coalesce(to_char(t." column ", 'YYYY-MM-DD'), '')"
 #define TIME(column) "coalesce(to_char(t." column ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '')"
+#define TIMES        TIME("starts_at") ", " TIME("ends_at") ","
+#define DAYS         DAY("ends_at") ", " DAY("ends_at") ","
 static_assert(EXPORT_PAGE_ROWS + 1 == 501, "as the statements have it");
 
 static const char *const shopify_columns[] = {"Title",
@@ -333,6 +335,8 @@ static const char *const shopify_columns[] = {"Title",
                                               "Discount Type",
                                               "Discount Value",
                                               "Discount Value Type",
+                                              "Minimum Requirement",
+                                              "Minimum Value",
                                               "Starts At",
                                               "Ends At",
                                               "Limit Total Times",
@@ -348,16 +352,19 @@ static const struct sheet shopify = {
            " then 'Fixed Amount' else 'Percentage' end,"
            " coalesce('@' || t.amount_minor, trim_scale(t.percent)::text, '') as minor,"
            " case when t.free_shipping then '' when t.amount is not null then 'Fixed Amount'"
-           " else 'Percentage' end, " TIME("starts_at") ", " TIME(
-               "ends_at") ","
-                          " coalesce(t.max_uses::text, ''),"
-                          " case when t.max_uses_per_customer = 1 then 'TRUE' else 'FALSE' end,"
-                          " case t.status when 'active' then 'Active' else 'Expired' end,"
-                          " coalesce(t.amount_currency, '')" CODES};
+           " else 'Percentage' end,"
+           " case when t.minimum_order is null then '' else 'Amount' end,"
+           " coalesce('@' || (t.minimum_order ->> 'amount_minor'), '') as minor, " TIMES
+           " coalesce(t.max_uses::text, ''),"
+           " case when t.max_uses_per_customer = 1 then 'TRUE' else 'FALSE' end,"
+           " case t.status when 'active' then 'Active' else 'Expired' end,"
+           " coalesce(t.amount_currency, t.minimum_order ->> 'currency', '')" CODES};
 
+/* The end stands there twice: WooCommerce calls it date_expires, most importers expiry_date. */
 static const char *const woocommerce_columns[] = {
-    "post_title",    "post_excerpt", "post_status",    "discount_type", "coupon_amount",
-    "free_shipping", "date_expires", "minimum_amount", "usage_limit",   "usage_limit_per_user"};
+    "post_title",     "post_excerpt",  "post_status",         "discount_type",
+    "coupon_amount",  "free_shipping", "date_expires",        "expiry_date",
+    "minimum_amount", "usage_limit",   "usage_limit_per_user"};
 static const struct sheet woocommerce = {
     .name = "woocommerce",
     .columns = woocommerce_columns,
@@ -367,12 +374,10 @@ static const struct sheet woocommerce = {
            " case t.status when 'active' then 'publish' else 'draft' end,"
            " case when t.amount is not null then 'fixed_cart' else 'percent' end,"
            " coalesce('@' || t.amount_minor, trim_scale(t.percent)::text, '0') as minor,"
-           " case when t.free_shipping then 'yes' else 'no' end, " DAY(
-               "ends_at") ","
-                          " coalesce('@' || (t.minimum_order ->> 'amount_minor'), '') as minor,"
-                          " coalesce(t.max_uses::text, ''), "
-                          "coalesce(t.max_uses_per_customer::text, ''),"
-                          " coalesce(t.amount_currency, t.minimum_order ->> 'currency', '')" CODES};
+           " case when t.free_shipping then 'yes' else 'no' end, " DAYS
+           " coalesce('@' || (t.minimum_order ->> 'amount_minor'), '') as minor,"
+           " coalesce(t.max_uses::text, ''), coalesce(t.max_uses_per_customer::text, ''),"
+           " coalesce(t.amount_currency, t.minimum_order ->> 'currency', '')" CODES};
 
 /* The addresses of a link and of its QR codes on the admin plane. */
 static void put_qr_cell(struct export *export, const PGresult *rows, int row, int column)

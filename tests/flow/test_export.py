@@ -119,6 +119,8 @@ def test_shops(stack):
         "Percentage", "Fixed Amount", "Free Shipping"]
     assert rows["PERCENT"]["Ends At"] == "2036-01-31T00:00:00Z"
     assert rows["PERCENT"]["Limit Once Per Customer"] == "TRUE"
+    assert [(rows[code]["Minimum Requirement"], rows[code]["Minimum Value"])
+            for code in ("MONEY", "YEN")] == [("Amount", "49.90"), ("", "")]
     rows = {row["post_title"]: row for row in sheet(
         stack.kudos.admin("GET", f"/v1/campaigns/{where}/codes/woocommerce.csv"))}
     assert [rows[code]["coupon_amount"] for code in ("PERCENT", "MONEY", "YEN", "SHIPPING")] == [
@@ -127,6 +129,7 @@ def test_shops(stack):
         "percent", "fixed_cart")
     assert rows["MONEY"]["minimum_amount"] == "49.90"
     assert (rows["PERCENT"]["usage_limit"], rows["PERCENT"]["date_expires"]) == ("5", "2036-01-31")
+    assert rows["PERCENT"]["expiry_date"] == "2036-01-31" and rows["MONEY"]["expiry_date"] == ""
     assert rows["SHIPPING"]["free_shipping"] == "yes"
 
 
