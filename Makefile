@@ -163,6 +163,12 @@ bench-admin: $(OUT)/kudos
 	@deploy/install-deps bench
 	@$(PYTHON) tests/bench/bench_admin.py
 
+# What each report costs for one campaign over 90 days; BENCH_CLICKS=100000000 for the size of the goal.
+.PHONY: bench-reports
+bench-reports: $(OUT)/kudos
+	@deploy/install-deps bench
+	@$(PYTHON) tests/bench/bench_reports.py
+
 # What classifying a request costs, over the user agents of the corpora folder.
 .PHONY: bench-visitor
 bench-visitor: $(OUT)/bench_visitor

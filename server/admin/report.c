@@ -89,9 +89,12 @@ static const struct statement describe = {
 static bool is_summed(const char *name, char category)
 {
     static const char *const others[] = {
-        "origin",  "seq", "asn",     "status",   "route",           "variant",
-        "visitor", "id",  "percent", "position", "redirect_status", "rate_minor"};
-    static const char *const endings[] = {"_id", "_percent", "_rate", "_share", "_seq", "_origin"};
+        "origin",  "seq",       "asn",         "status",        "route",           "variant",
+        "visitor", "id",        "percent",     "position",      "redirect_status", "rate_minor",
+        "roi",     "sentiment", "times_usual", "posts_of_link", "max_uses"};
+    static const char *const endings[] = {"_id",       "_percent", "_rate",    "_share",
+                                          "_seq",      "_origin",  "_variant", "_route",
+                                          "epc_minor", "cac_minor"};
     size_t length = strlen(name);
 
     if (category != 'N')
@@ -103,7 +106,7 @@ static bool is_summed(const char *name, char category)
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         size_t ending = strlen(endings[i]);
 
-        if (length > ending && strcmp(name + length - ending, endings[i]) == 0)
+        if (length >= ending && strcmp(name + length - ending, endings[i]) == 0)
             return false;
     }
     return true;
@@ -183,11 +186,17 @@ static void answer_json(struct request *request, const PGresult *rows, int count
                                     : show_value(&reading->report, i, PQgetvalue(rows, row, i)));
         json_array_append_new(items, item);
     }
-    request_answer(request, 200,
-                   json_pack("{s:o, s:o, s:O}", "items", items, "next_cursor",
-                             cursor ? json_string(cursor) : json_null(), "data_freshness",
-                             reading->freshness));
+    request_answer(
+        request, 200,
+        json_pack("{s:o, s:o, s:O, s:o}", "items", items, "next_cursor",
+                  cursor ? json_string(cursor) : json_null(), "data_freshness", reading->freshness,
+                  "newest_days",
+                  reading->report.newest ? json_integer(REPORT_NEWEST_DAYS) : json_null()));
 }
+
+#define TEXT_OF(number)  #number
+#define TEXT_OF_(number) TEXT_OF(number)
+#define NEWEST_DAYS_TEXT TEXT_OF_(REPORT_NEWEST_DAYS)
 
 /* One line; what JSON has beside the rows is in header fields. */
 static void answer_csv(struct request *request, const PGresult *rows, int count, char *cursor)
@@ -222,6 +231,8 @@ static void answer_csv(struct request *request, const PGresult *rows, int count,
         request_header(request, "Next-Cursor", cursor);
     if (freshness)
         request_header(request, "Data-Freshness", freshness);
+    if (reading->report.newest)
+        request_header(request, "Newest-Days", NEWEST_DAYS_TEXT);
     free(freshness);
     stream_all(request, 200, "text/csv; charset=utf-8", body);
 }

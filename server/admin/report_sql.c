@@ -243,6 +243,23 @@ static void put_filter(FILE *out, struct report *report, struct request *request
     }
 }
 
+/* Single clicks and hours are too many to read them all: where no time is asked for, the newest week
+ * before the end of the range, or before now. */
+static void put_newest(FILE *out, struct report *report, struct request *request)
+{
+    const char *until = query_get(&request->query, "until");
+    const struct report_column *time = report->time < 0 ? NULL : &report->columns[report->time];
+
+    if (!time || (strcmp(time->name, "time") != 0 && strcmp(time->name, "hour") != 0) ||
+        query_get(&request->query, "from"))
+        return;
+    report->newest = true;
+    fprintf(out, " and t.%s >= least(now()", time->quoted);
+    if (until)
+        fprintf(out, ", $%d::timestamptz", add_parameter(report, until));
+    fprintf(out, ") - interval '%d days'", REPORT_NEWEST_DAYS);
+}
+
 /* A shown column, from the view. */
 static void put_value(FILE *out, const struct report *report, int shown)
 {
@@ -277,6 +294,7 @@ static void put_query(FILE *out, struct report *report, struct request *request)
             report->view, workspace_id ? "t.workspace_id = $3::bigint" : "$3::bigint is not null");
     for (size_t i = 0; i < request->query.count; i++)
         put_filter(out, report, request, request->query.names[i], request->query.values[i]);
+    put_newest(out, report, request);
     for (int i = 0; report->grouped && i < report->shown_count; i++) {
         int column = report->shown[i].column;
 

@@ -12,6 +12,7 @@
 #define REPORT_SORTS_MAX   4
 #define REPORT_LIMIT       100
 #define REPORT_LIMIT_MAX   10000
+#define REPORT_NEWEST_DAYS 7
 
 struct report_column {
     char *name, *quoted, *type;
@@ -41,6 +42,7 @@ struct report {
     struct report_sort sorts[REPORT_SORTS_MAX];
     int sort_count;
 
+    bool newest;   /* of single clicks or hours, where no time is asked for: the newest days only */
     json_t *after; /* the cursor: values of the sorts, and the tie; NULL: from the beginning */
     size_t limit;
     char rows[24];

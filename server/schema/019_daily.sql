@@ -9,14 +9,11 @@
 -- later statement, reads the rows: what it may not see yet has left a note that it has not taken away.
 -- Everything is one transaction, so a crash leaves a day as it was, with its note.
 --
--- Grain. A narrow row for each link, day, class and value, not the product of the classes: that product
--- is hardly smaller than the clicks themselves. Totals and unique people are rows of their own for each
+-- Grain. A row for each link and day, with one small document for each class: {"DE": [clicks, human], …}.
+-- The product of the classes is hardly smaller than the clicks themselves, and a row for each class and value
+-- is ten rows a click where links have few of them; this is never more than a row a click, and where
+-- clicks are many a hundred times smaller. Totals and unique people are narrow rows of their own for each
 -- grain at which somebody asks, since people cannot be added up over links.
-
-create type kudos.dimension as enum
-  ('reason', 'country', 'device', 'os', 'browser', 'app', 'platform', 'medium', 'referrer', 'route', 'variant');
-comment on type kudos.dimension is
-  'What clicks are told apart by in kudos.clicks_daily. reason: verdict and rule of those that are not human.';
 
 create type kudos.grain as enum ('workspace', 'campaign', 'influencer', 'pair', 'link');
 comment on type kudos.grain is
@@ -30,15 +27,25 @@ create table kudos.clicks_daily (
   clicks bigint not null,
   human bigint not null,
   day date not null,
-  dimension kudos.dimension not null,
-  value text not null
+  reason jsonb,
+  country jsonb,
+  device jsonb,
+  os jsonb,
+  browser jsonb,
+  app jsonb,
+  platform jsonb,
+  medium jsonb,
+  referrer jsonb,
+  route jsonb,
+  variant jsonb
 );
-create index clicks_daily_day on kudos.clicks_daily (workspace_id, day, dimension);
-create index clicks_daily_campaign on kudos.clicks_daily (campaign_id, dimension, day);
-create index clicks_daily_influencer on kudos.clicks_daily (influencer_id, dimension, day);
-create index clicks_daily_link on kudos.clicks_daily (link_id, dimension, day);
+create unique index clicks_daily_day on kudos.clicks_daily
+  (workspace_id, day, link_id, campaign_id, influencer_id) nulls not distinct;
+create index clicks_daily_campaign on kudos.clicks_daily (campaign_id, day);
+create index clicks_daily_influencer on kudos.clicks_daily (influencer_id, day);
+create index clicks_daily_link on kudos.clicks_daily (link_id, day);
 comment on table kudos.clicks_daily is
-  'Clicks of closed days per link and class: for each dimension the values add up to the link''s clicks of that day (reason: to those that are not human). Kept for ever.';
+  'Clicks of closed days per link, and by class: each document is {value: [clicks, of these human]} and adds up to the row''s clicks (reason: to those that are not human). An empty value is unknown or none; of a class at most 100 values are kept apart, the rest is (other). Kept for ever.';
 comment on column kudos.clicks_daily.workspace_id is 'The workspace that owned the link.';
 comment on column kudos.clicks_daily.link_id is 'The link.';
 comment on column kudos.clicks_daily.campaign_id is 'Its campaign at the time of the clicks; null: none.';
@@ -46,9 +53,17 @@ comment on column kudos.clicks_daily.influencer_id is 'Its influencer at the tim
 comment on column kudos.clicks_daily.clicks is 'All clicks.';
 comment on column kudos.clicks_daily.human is 'Those of people.';
 comment on column kudos.clicks_daily.day is 'Day in the workspace''s time zone.';
-comment on column kudos.clicks_daily.dimension is 'What value is one of.';
-comment on column kudos.clicks_daily.value is
-  'The value; empty: unknown or none. Of a link and day at most 100 are kept apart, the rest is (other).';
+comment on column kudos.clicks_daily.reason is 'Clicks by verdict and rule of those that are not human; null: there are none.';
+comment on column kudos.clicks_daily.country is 'Clicks by country.';
+comment on column kudos.clicks_daily.device is 'Clicks by kind of device.';
+comment on column kudos.clicks_daily.os is 'Clicks by operating system.';
+comment on column kudos.clicks_daily.browser is 'Clicks by browser.';
+comment on column kudos.clicks_daily.app is 'Clicks by app whose built-in browser was used.';
+comment on column kudos.clicks_daily.platform is 'Clicks by platform of the referrer.';
+comment on column kudos.clicks_daily.medium is 'Clicks by medium of the referrer.';
+comment on column kudos.clicks_daily.referrer is 'Clicks by host of the referrer.';
+comment on column kudos.clicks_daily.route is 'Clicks by routing rule.';
+comment on column kudos.clicks_daily.variant is 'Clicks by variant of the split.';
 
 create table kudos.uniques_daily (
   workspace_id bigint not null,
@@ -92,6 +107,18 @@ comment on column kudos.uniques_daily.invalid is 'Clicks with verdict invalid.';
 comment on column kudos.uniques_daily.internal is 'Clicks with verdict internal.';
 comment on column kudos.uniques_daily.day is 'Day in the workspace''s time zone.';
 comment on column kudos.uniques_daily.grain is 'What the row is about.';
+
+create table kudos.click_pairs (
+  workspace_id bigint not null,
+  influencer_id bigint not null,
+  campaign_id bigint
+);
+create unique index click_pairs_pair on kudos.click_pairs (workspace_id, influencer_id, campaign_id) nulls not distinct;
+comment on table kudos.click_pairs is
+  'Influencers in campaigns on whose links there ever were clicks, so that nobody is left out of reports whose links are somebody else''s now.';
+comment on column kudos.click_pairs.workspace_id is 'The workspace.';
+comment on column kudos.click_pairs.influencer_id is 'The influencer.';
+comment on column kudos.click_pairs.campaign_id is 'The campaign; null: none.';
 
 -- What is to be built ----------------------------------------------------------------------------
 
@@ -211,42 +238,55 @@ declare
 begin
   delete from kudos.clicks_daily d where d.day = which and d.workspace_id = any (owners);
   delete from kudos.uniques_daily d where d.day = which and d.workspace_id = any (owners);
-  insert into kudos.clicks_daily (workspace_id, link_id, campaign_id, influencer_id, clicks, human, day,
-                                  dimension, value)
-  select workspace_id, link_id, campaign_id, influencer_id, sum(clicks), sum(human), which, dimension,
-         case when place > 100 and dimension <> 'reason' then '(other)' else value end as shown
-    from (select g.*, row_number() over (partition by workspace_id, link_id, campaign_id, influencer_id,
-                                         dimension order by clicks desc, value) as place
-            from (select c.workspace_id, c.link_id, c.campaign_id, c.influencer_id,
-                         case when grouping(c.country) = 0 then 'country'
-                              when grouping(c.device) = 0 then 'device'
-                              when grouping(c.os) = 0 then 'os'
-                              when grouping(c.browser) = 0 then 'browser'
-                              when grouping(c.app) = 0 then 'app'
-                              when grouping(c.platform) = 0 then 'platform'
-                              when grouping(c.medium) = 0 then 'medium'
-                              when grouping(c.referrer_host) = 0 then 'referrer'
-                              when grouping(c.route) = 0 then 'route'
-                              else 'variant' end::kudos.dimension as dimension,
-                         coalesce(c.country, c.device::text, c.os, c.browser, c.app, c.platform,
-                                  c.medium::text, c.referrer_host, c.route::text, c.variant::text,
-                                  '') as value,
-                         count(*) as clicks,
-                         count(*) filter (where c.verdict = 'human') as human
-                    from kudos.clicks c
-                   where c.time >= begins and c.time < ends and c.workspace_id = any (owners)
-                   group by c.workspace_id, c.link_id, c.campaign_id, c.influencer_id,
-                         grouping sets ((c.country), (c.device), (c.os), (c.browser), (c.app), (c.platform),
-                                        (c.medium), (c.referrer_host), (c.route), (c.variant))
-                   union all
-                  select c.workspace_id, c.link_id, c.campaign_id, c.influencer_id, 'reason',
-                         c.verdict || coalesce(': ' || c.rule, ''), count(*), 0
-                    from kudos.clicks c
-                   where c.time >= begins and c.time < ends and c.workspace_id = any (owners)
-                     and c.verdict <> 'human'
-                   group by c.workspace_id, c.link_id, c.campaign_id, c.influencer_id, c.verdict, c.rule) g) n
-   group by workspace_id, link_id, campaign_id, influencer_id, dimension, shown
-   order by workspace_id, campaign_id, dimension, influencer_id, link_id;
+  insert into kudos.clicks_daily
+  select workspace_id, link_id, campaign_id, influencer_id,
+         sum(clicks) filter (where dimension = 'country'), sum(human) filter (where dimension = 'country'), which,
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'reason'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'country'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'device'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'os'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'browser'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'app'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'platform'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'medium'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'referrer'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'route'),
+         jsonb_object_agg(value, jsonb_build_array(clicks, human)) filter (where dimension = 'variant')
+    from (select workspace_id, link_id, campaign_id, influencer_id, dimension, shown as value,
+                 sum(clicks) as clicks, sum(human) as human
+            from (select g.*, case when dimension <> 'reason' and 100 < row_number() over (
+                                          partition by workspace_id, link_id, campaign_id, influencer_id, dimension
+                                          order by clicks desc, value)
+                                   then '(other)' else value end as shown
+                    from (select workspace_id, link_id, campaign_id, influencer_id,
+                                 case when grouping(country) = 0 then 'country'
+                                      when grouping(device) = 0 then 'device'
+                                      when grouping(os) = 0 then 'os'
+                                      when grouping(browser) = 0 then 'browser'
+                                      when grouping(app) = 0 then 'app'
+                                      when grouping(platform) = 0 then 'platform'
+                                      when grouping(medium) = 0 then 'medium'
+                                      when grouping(referrer_host) = 0 then 'referrer'
+                                      when grouping(route) = 0 then 'route'
+                                      else 'variant' end as dimension,
+                                 coalesce(country, device::text, os, browser, app, platform, medium::text,
+                                          referrer_host, route::text, variant::text, '') as value,
+                                 count(*) as clicks, count(*) filter (where verdict = 'human') as human
+                            from kudos.clicks
+                           where time >= begins and time < ends and workspace_id = any (owners)
+                           group by workspace_id, link_id, campaign_id, influencer_id,
+                                 grouping sets ((country), (device), (os), (browser), (app), (platform),
+                                                (medium), (referrer_host), (route), (variant))
+                           union all
+                          select workspace_id, link_id, campaign_id, influencer_id, 'reason',
+                                 verdict || coalesce(': ' || rule, ''), count(*), 0
+                            from kudos.clicks
+                           where time >= begins and time < ends and workspace_id = any (owners)
+                             and verdict <> 'human'
+                           group by workspace_id, link_id, campaign_id, influencer_id, verdict, rule) g) n
+           group by workspace_id, link_id, campaign_id, influencer_id, dimension, shown) v
+   group by workspace_id, link_id, campaign_id, influencer_id
+   order by workspace_id, campaign_id, influencer_id, link_id;
   insert into kudos.uniques_daily (workspace_id, campaign_id, influencer_id, link_id, clicks, human, visitors,
                                    unidentified, bot, preview, prefetch, datacenter, invalid, internal,
                                    day, grain)
@@ -268,6 +308,10 @@ begin
    where time >= begins and time < ends and workspace_id = any (owners)
    group by workspace_id, grouping sets ((), (campaign_id), (influencer_id), (campaign_id, influencer_id),
                                          (link_id));
+  insert into kudos.click_pairs (workspace_id, influencer_id, campaign_id)
+  select workspace_id, influencer_id, campaign_id from kudos.uniques_daily
+   where day = which and workspace_id = any (owners) and grain = 'pair' and influencer_id is not null
+  on conflict do nothing;
 end
 $$;
 comment on function kudos.count_day(text, date) is

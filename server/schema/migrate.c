@@ -32,8 +32,11 @@ EMBED(schema_016, "server/schema/016_sources.sql");
 EMBED(schema_017, "server/schema/017_earnings.sql");
 EMBED(schema_018, "server/schema/018_statements.sql");
 EMBED(schema_019, "server/schema/019_daily.sql");
+EMBED(schema_020, "server/schema/020_reports.sql");
 EMBED(schema_021, "server/schema/021_touches.sql");
 EMBED(schema_022, "server/schema/022_refunds.sql");
+EMBED(schema_023, "server/schema/023_performance.sql");
+EMBED(schema_024, "server/schema/024_content.sql");
 
 static const struct migration {
     const char *name;
@@ -59,8 +62,11 @@ static const struct migration {
     {"017_earnings", schema_017},
     {"018_statements", schema_018},
     {"019_daily", schema_019},
+    {"020_reports", schema_020},
     {"021_touches", schema_021},
     {"022_refunds", schema_022},
+    {"023_performance", schema_023},
+    {"024_content", schema_024},
     /* clang-format on */
 };
 

@@ -84,6 +84,22 @@ def test_figures_filters_and_groups(stack, clicked):
     assert report(stack, "daily", "until=2020-01-01")["items"] == []
 
 
+def test_single_clicks_of_the_newest_week(stack, clicked):
+    """Unless a range is asked for; and the answer says so."""
+    stack.postgres.sql("insert into kudos.clicks (origin, seq, time, link_id, domain_id, workspace_id, verdict,"
+                       " status, flags) select 1, 1, now() - interval '20 days', link_id, domain_id, workspace_id,"
+                       " verdict, status, 0 from kudos.clicks limit 1")
+    newest = report(stack, "clicks")
+    assert (len(newest["items"]), newest["newest_days"]) == (9, 7) and clicked
+    everything = report(stack, "clicks", "from=2020-01-01")
+    assert (len(everything["items"]), everything["newest_days"]) == (10, None)
+    before = stack.postgres.value("select to_char(now() - interval '19 days', 'YYYY-MM-DD')")
+    assert len(report(stack, "clicks", f"until={before}")["items"]) == 1
+    assert report(stack, "hourly")["newest_days"] == 7 and report(stack, "daily")["newest_days"] is None
+    assert stack.kudos.admin("GET", "/v1/reports/clicks?format=csv").headers["Newest-Days"] == "7"
+    stack.postgres.sql("delete from kudos.clicks where origin = 1")
+
+
 @pytest.mark.parametrize("query", ["sort=-time", "sort=slug,-human", "sort=app,-slug", "",
                                    "group=slug,verdict&sort=-rows"])
 def test_pages(stack, clicked, query):
