@@ -35,6 +35,7 @@ static const struct {
     {"code_expired", "The code was not valid any more."},
     {"code_of_nobody", "The code belongs to no campaign and no influencer."},
     {"self_referral", "The customer is the influencer."},
+    {"duplicate", "The same click led to the same with an order, which is the one that counts."},
     /* of the whole */
     {"no_click_and_no_code", "It came with no click id and no code."},
     {"not_signed",

@@ -128,6 +128,20 @@ language sql stable as $$
 $$;
 comment on function kudos.is_own_customer(bigint, bytea) is 'Whether a customer is the influencer: nobody earns by buying from themselves.';
 
+create index conversions_click on kudos.conversions (click_origin, click_seq) where click_seq is not null;
+
+-- A page may tell a sale by its click alone while the shop tells it with its order: that is one sale.
+create function kudos.is_duplicate(c kudos.conversions) returns boolean
+language sql stable as $$
+  select c.order_id is null and c.external_id is null and c.click_seq is not null and exists (
+    select from kudos.conversions o
+     where o.click_origin = c.click_origin and o.click_seq = c.click_seq and o.workspace_id = c.workspace_id
+       and o.event = c.event and o.id <> c.id and o.verified and coalesce(o.order_id, o.external_id) is not null
+       and o.occurred_at between c.occurred_at - interval '1 hour' and c.occurred_at + interval '1 hour')
+$$;
+comment on function kudos.is_duplicate(kudos.conversions) is
+  'Whether a conversion that is known by its click alone was told with its order, too: by the same click, within an hour.';
+
 drop function kudos.credit_touches(kudos.conversions);
 create function kudos.credit_touches(inout c kudos.conversions)
 language plpgsql set search_path = '' as $$
@@ -145,6 +159,10 @@ begin
   end if;
   if code.reason is null and kudos.is_own_customer(code.influencer_id, c.customer) then
     code.reason := 'self_referral';
+  end if;
+  if kudos.is_duplicate(c) then
+    click.reason := coalesce(click.reason, 'duplicate');
+    code.reason := coalesce(code.reason, 'duplicate');
   end if;
   select coalesce(attribution ->> 'precedence', 'code_first') into rule from kudos.campaigns
    where id = coalesce(click.campaign_id, code.campaign_id);
@@ -226,6 +244,14 @@ begin
     for follower in select id from kudos.conversions
                      where workspace_id = c.workspace_id and event = 'refund' and order_id = c.order_id
                      order by id loop
+      perform kudos.credit_conversion(follower);
+    end loop;
+  end if;
+  -- It may show that what was told by the same click alone is the same.
+  if c.click_seq is not null and coalesce(c.order_id, c.external_id) is not null then
+    for follower in select id from kudos.conversions
+                     where click_origin = c.click_origin and click_seq = c.click_seq and workspace_id = c.workspace_id
+                       and event = c.event and order_id is null and external_id is null order by id loop
       perform kudos.credit_conversion(follower);
     end loop;
   end if;
@@ -344,7 +370,7 @@ language sql stable security definer set search_path = '' as $$
      order by f.touched_at desc, f.kind desc, f.one desc, f.other desc limit 100)
   select n.kind, n.link_id, n.code_id, n.influencer_id, n.campaign_id, n.touched_at,
          row_number() over (order by n.touched_at, n.kind, n.one, n.other), count(*) over ()
-    from counting n where c.verified
+    from counting n where c.verified and not kudos.is_duplicate(c)
 $$;
 comment on function kudos.touches_of(kudos.conversions) is
   'Touches that led to a conversion and count, in order: its own clicks and code, and those of what else the same customer did before; the last hundred.';

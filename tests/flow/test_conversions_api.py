@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import json
+import re
 
 import pytest
 
@@ -333,6 +334,56 @@ def test_campaign_performance_and_payouts_due(shop):
     due = shop.stack.postgres.sql(
         "select payout_id, influencer, overdue, days_left < 0 from report.payouts_due")
     assert due == [(late, "anna", True, True)]
+
+
+def test_told_by_its_click_alone_and_with_its_order(shop):
+    """It is one sale, whichever came first; two orders by one click are two."""
+    for click_first in (True, False):
+        click, order = shop.click("ben"), shop.order()
+        steps = [{"click_id": click}, {"click_id": click, "order_id": order}]
+        told = [shop.tell(**step, **MONEY).json()["id"] for step in (steps if click_first else steps[::-1])]
+        alone, ordered = told if click_first else told[::-1]
+        assert shop.why(alone)["reason"] == "duplicate" and shop.why(alone)["status"] == "unattributed"
+        assert shop.why(ordered)["reason"] == "only_link"
+        assert shop.tell(click_id=click, order_id=shop.order(), **MONEY).json()["status"] == "credited"
+
+
+def test_reasons_are_those_documented(shop):
+    """README, sentences and schema name the same, and the tests above and this one have given each."""
+    shop.make("links", slug="nobody", destination="https://shop.example.com/")
+    shop.make("codes", code="NOBODY", percent=5)
+    shop.make("codes", code="SOON", percent=5, campaign="spring", influencer="ben",
+              starts_at="2999-01-01T00:00:00Z")
+    good = shop.click("anna")
+    shop.tell(order_id=shop.order(), click_id=shop.click("nobody"), **MONEY)
+    shop.tell(order_id=shop.order(), code="NOBODY", **MONEY)
+    shop.tell(order_id=shop.order(), code="SOON", **MONEY)
+    shop.tell(order_id=shop.order(), click_id=good, occurred_at="2026-01-01T00:00:00Z", **MONEY)
+    empty = shop.order()
+    shop.tell(order_id=empty, **MONEY)
+    shop.tell(event="refund", refund_id=f"R-{empty}", order_id=empty, amount="1.00", currency="EUR")
+    shop.tell(event="refund", refund_id="R-none", order_id="none", amount="1.00", currency="EUR")
+    shop.stack.postgres.sql(
+        "select kudos.record_conversion(id, '{\"event\": \"sale\", \"key\": \"u\", \"order_id\": \"u\", \"path\": \"pixel\","
+        " \"verified\": false}') from kudos.workspaces where name = 'default'")
+    shop.stack.postgres.sql(
+        "select kudos.record_conversion(id, '{\"event\": \"sale\", \"key\": \"v\", \"order_id\": \"v\", \"path\": \"api\","
+        " \"verified\": true, \"click_id\": \"x\", \"click_origin\": 1, \"click_seq\": 1, \"click_link_id\": 999999999,"
+        " \"click_time\": \"2026-01-01\"}') from kudos.workspaces where name = 'default'")
+    given = set()
+    for precedence in ("link_first", "last_touch", "first_touch", "split", "code_first"):
+        shop.policy(precedence)
+        told = shop.tell(order_id=shop.order(), click_id=good, code="BEN20", **MONEY).json()
+        given |= {told["reason"], *(touch["reason"] for touch in shop.why(told["id"])["touches"])}
+    given |= {row[0] for row in shop.stack.postgres.sql(
+        "select reason from kudos.attributions union select reason from kudos.conversions")}
+    source = open("server/conversions/reason.c", encoding="utf-8").read()
+    sentences = set(re.findall(r'\{"(\w+)",', source))
+    readme = open("server/conversions/README.md", encoding="utf-8").read()
+    assert given <= sentences, given - sentences
+    assert sentences == given
+    missing = [word for word in sentences if f"`{word}`" not in readme and not word.startswith("outranked_")]
+    assert missing == []
 
 
 def test_every_reason_has_a_sentence(shop):
