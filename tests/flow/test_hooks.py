@@ -58,6 +58,7 @@ def inbox(stack, done=True):
 def settled(stack):
     """Waits until everything that was told has become what it becomes."""
     told = stack.kudos.metric("hooks_conversions_total") + stack.kudos.metric("hooks_problems_total")
+    told += stack.kudos.metric("conversions_told_total")
     wait_until(lambda: inbox(stack) == told, 20, lambda: f"{inbox(stack)} of {told} are recorded")
 
 
@@ -157,6 +158,35 @@ def test_one_order_by_hook_and_by_api(stack, shop):
     for order in (first, second):
         told, = stored(stack, order)
         assert told["click_id"] and told["code"] == "ANNA20" and told["amount_minor"] == 4990
+
+
+def test_one_order_by_hook_and_by_the_public_paths(stack, shop):
+    """A pixel that nobody signed brings the click, the hook the code and the proof; in either order,
+    and all of them fifty times at once."""
+    first, second, storm = shop.order(), shop.order(), shop.order()
+
+    def pixel(order, path="/-/pixel.gif"):
+        answer = stack.kudos.get(f"{path}?order_id={order}&amount=49.90&currency=EUR&click_id="
+                                 + clicked)
+        assert answer.status == 200, answer
+    clicked = click(stack)
+    pixel(first)
+    wait_until(lambda: [c["status"] for c in stored(stack, first)] == ["unverified"], 20)
+    shop.tell(first, code="ANNA20")
+    shop.tell(second, code="ANNA20")
+    settled(stack)
+    pixel(second, "/-/postback")
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        calls = [pool.submit(shop.tell, storm, code="ANNA20") if i % 2 else pool.submit(pixel, storm)
+                 for i in range(50)]
+        for call in calls:
+            call.result()
+    settled(stack)
+    for order in (first, second, storm):
+        sale, = stored(stack, order)
+        assert (sale["status"], sale["verified"], sale["amount_minor"]) == ("credited", True, 4990)
+        assert sale["click_id"] == clicked and sale["code"] == "ANNA20" and sale["conflicts"] == 0
+    stack.assert_consistent()
 
 
 def test_another_amount_is_a_conflict(stack, shop):
