@@ -39,7 +39,7 @@ LIBRARY   := $(filter-out server/main.c,$(SOURCES))
 LOADTEST  := $(sort $(wildcard loadtest/*.c))
 UNIT      := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ      := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt loadtest/*.txt)
+DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt server/redirect/*.js loadtest/*.txt)
 C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] loadtest/*.[ch] loadtest/*/*.[ch] tests/*/*.[ch]))
 
 # What a redirect runs through is optimised across files in the product; the objects can be linked
