@@ -14,7 +14,7 @@ SETTING(ADDRESS, listen, 0, 0, "", "127.0.0.1:8080", RELOAD_RESTART,
 SETTING(ADDRESS, admin_listen, 0, 0, "", "127.0.0.1:8081", RELOAD_RESTART,
         "Admin plane: /v1, /metrics, /healthz, /readyz. Never expose it without TLS.")
 SETTING(ADDRESS, hooks_listen, 0, 0, "", "127.0.0.1:8082", RELOAD_RESTART,
-        "Where shop webhooks arrive (/-/hooks/…), to be routed here by path.")
+        "Where shop webhooks arrive (/-/hooks/…), to be routed here by path. With the default, somebody else having the address is no reason not to start: webhooks are not taken then, and the log says so.")
 SETTING(TEXT, base_url, 8, 512, "", "http://127.0.0.1:8080", RELOAD_RESTART,
         "How visitors reach the default domain: the start of every short link on it. No trailing slash.")
 SETTING(TEXT, data_dir, 1, 512, "", "/var/lib/kudos", RELOAD_RESTART,

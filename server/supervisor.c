@@ -41,6 +41,7 @@
 #define RESTART_DELAY_MIN_US (100 * US_PER_MS)
 #define RESTART_DELAY_MAX_US (5 * US_PER_SECOND)
 #define TICK_MS              20
+#define HOOKS_LISTEN_DEFAULT "127.0.0.1:8082" /* as in settings_table.h */
 
 /* In the order in which they are stopped; `phase` says together with whom. */
 static const struct role {
@@ -197,17 +198,21 @@ static bool open_redirect_sockets(struct supervisor *supervisor, struct error *e
     return true;
 }
 
-/* Webhooks are answered by admin alone. */
+/* Webhooks are answered by admin alone. Where nobody chose the address, and somebody else has it, the
+ * rest of the service matters more, as after an upgrade from a version that took none. */
 static bool open_hooks_socket(struct supervisor *supervisor, struct error *error)
 {
-    supervisor->hooks_fd = -1;
-    for (int i = 0; i < ROLE_COUNT; i++) {
-        if (!supervisor->wanted[i] || roles[i].run != admin_run)
-            continue;
-        supervisor->hooks_fd =
-            address_listen(supervisor->context.settings.hooks_listen, false, LISTEN_BACKLOG, error);
-        return supervisor->hooks_fd >= 0 || error_prefix(error, "hooks_listen");
-    }
+    const char *address = supervisor->context.settings.hooks_listen;
+    bool wanted = false;
+
+    for (int i = 0; i < ROLE_COUNT; i++)
+        wanted = wanted || (supervisor->wanted[i] && roles[i].run == admin_run);
+    supervisor->hooks_fd = wanted ? address_listen(address, false, LISTEN_BACKLOG, error) : -1;
+    if (!wanted || supervisor->hooks_fd >= 0)
+        return true;
+    if (strcmp(address, HOOKS_LISTEN_DEFAULT) != 0)
+        return error_prefix(error, "hooks_listen");
+    log_error("hooks_not_taken", "error=%s", error->text);
     return true;
 }
 

@@ -1,8 +1,10 @@
 """Shop webhooks: taken when their signature is good, once, whatever else tells the same order."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -359,6 +361,23 @@ def test_the_file_of_sources_is_the_services_alone(stack, shops):
     assert os.stat(path).st_mode & 0o777 == 0o600
     with open(path, encoding="utf-8") as file:
         assert {shop.source for shop in shops.values()} <= {s["id"] for s in json.load(file)["sources"]}
+
+
+def test_an_address_that_somebody_else_has(make_stack):
+    """Chosen: the service does not start. The default: all but webhooks works, and the log says so."""
+    stack = make_stack().start(serve=False)
+    with socket.create_server(("127.0.0.1", stack.kudos.hooks_port)):
+        stack.kudos.start(wait=False)
+        wait_until(lambda: not stack.kudos.pid, 20, "it gives up")
+        assert stack.kudos.logged("hooks_listen: .*Address already in use")
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # somebody has it already
+            held.enter_context(socket.create_server(("127.0.0.1", 8082)))
+        stack.kudos.settings["hooks_listen"] = None
+        stack.kudos.start()
+        assert stack.kudos.logged("event=hooks_not_taken")
+        assert make(stack, "/v1/sources", {"kind": "stripe", "name": "s"})["id"]
+        assert stack.kudos.stop() == 0
 
 
 def test_only_the_own_workspace_is_credited(stack, shops):
