@@ -65,18 +65,22 @@ comment on column kudos.terms.cap is 'As in kudos.contracts.';
 comment on column kudos.terms.payment_days is 'As in kudos.contracts.';
 comment on column kudos.terms.holding_days is 'As in kudos.contracts.';
 
-create function kudos.is_outranked(k kudos.terms, campaign bigint, day date) returns boolean
-language sql stable as $$
-  select exists (
-    select from kudos.terms o
-     where o.influencer_id = k.influencer_id and o.contract_id <> k.contract_id
-       and (o.campaign_id is null or o.campaign_id = campaign)
-       and day between o.first_day and o.last_day
-       and (o.campaign_id is not null, o.first_day, o.contract_id)
-         > (k.campaign_id is not null, k.first_day, k.contract_id))
+create function kudos.rivals_of(which bigint)
+returns table (campaign_id bigint, first_day date, last_day date)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+  select o.campaign_id, o.first_day, o.last_day
+    from kudos.terms k join kudos.terms o on o.influencer_id = k.influencer_id and o.contract_id <> k.contract_id
+   where k.contract_id = which
+     and (o.campaign_id is null or k.campaign_id is null or o.campaign_id = k.campaign_id)
+     and (o.campaign_id is not null, o.first_day, o.contract_id)
+       > (k.campaign_id is not null, k.first_day, k.contract_id);
+end
 $$;
-comment on function kudos.is_outranked(kudos.terms, bigint, date) is
-  'Whether another contract of the influencer pays for this campaign on this day: one for the campaign goes before one for all, then the one that began later.';
+comment on function kudos.rivals_of(bigint) is
+  'For which campaigns and days another contract of the influencer pays instead: one for the campaign goes before one for all, then the one that began later.';
 
 -- Clicks, a day at a time --------------------------------------------------------------------------
 
@@ -208,8 +212,12 @@ create function kudos.contract_conversions(which bigint)
 returns table (conversion_id bigint, sale_id bigint, workspace_id bigint, event text, order_id text, day date,
                sale_day date, at timestamptz, key text, campaign_id bigint, share integer, amount_minor bigint,
                currency text, reason text)
-language sql stable set search_path = '' as $$
-  with touches as (
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+  with rivals as materialized (select * from kudos.rivals_of(which)),
+  touches as (
     select c.id, c.workspace_id, c.event, c.order_id, (c.occurred_at at time zone k.time_zone)::date as day,
            k.time_zone, c.occurred_at, c.key, c.currency, a.position, a.campaign_id, a.influencer_id,
            a.share_percent, a.amount_minor, a.reason
@@ -219,7 +227,8 @@ language sql stable set search_path = '' as $$
      where k.contract_id = which
        and (k.campaign_id is null or a.campaign_id = k.campaign_id)
        and (c.occurred_at at time zone k.time_zone)::date between k.first_day and k.last_day
-       and not kudos.is_outranked(k, a.campaign_id, (c.occurred_at at time zone k.time_zone)::date)),
+       and not exists (select from rivals o where (o.campaign_id is null or o.campaign_id = a.campaign_id)
+                       and (c.occurred_at at time zone k.time_zone)::date between o.first_day and o.last_day)),
   everything as (
     select t.id, t.id as sale_id, t.workspace_id, t.event, t.order_id, t.day, t.day as sale_day, t.occurred_at,
            t.key, t.currency, t.position, t.campaign_id, t.share_percent, t.amount_minor, t.reason
@@ -238,7 +247,8 @@ language sql stable set search_path = '' as $$
          (array_agg(e.campaign_id order by e.position))[1], sum(e.share_percent)::integer,
          sum(e.amount_minor)::bigint, e.currency, (array_agg(e.reason order by e.position))[1]
     from everything e
-   group by e.id, e.sale_id, e.workspace_id, e.event, e.order_id, e.day, e.sale_day, e.occurred_at, e.key, e.currency
+   group by e.id, e.sale_id, e.workspace_id, e.event, e.order_id, e.day, e.sale_day, e.occurred_at, e.key, e.currency;
+end
 $$;
 comment on function kudos.contract_conversions(bigint) is
   'Conversions that a contract pays for, with the influencer''s part of each; refunds with the sale they take back.';
@@ -247,7 +257,10 @@ create function kudos.contract_sales(which bigint)
 returns table (conversion_id bigint, sale_id bigint, event text, order_id text, day date, sale_day date, at timestamptz,
                key text, campaign_id bigint, share integer, amount_minor bigint, currency text, reason text,
                net_minor bigint, net_before bigint, still boolean, still_before boolean, kept boolean, number bigint)
-language sql stable set search_path = '' as $$
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
   with orders as (
     -- The sale, then its refunds; what is left of it after each, in the same currency.
     select c.*, sum(c.amount_minor) over (partition by c.sale_id, c.currency
@@ -270,20 +283,25 @@ language sql stable set search_path = '' as $$
          n.amount_minor, n.currency, n.reason, n.net::bigint, n.net_before::bigint, n.still,
          lag(n.still, 1, false) over (partition by n.sale_id order by n.conversion_id <> n.sale_id, n.at, n.key), n.kept,
          first_value(n.nth) over (partition by n.sale_id order by n.conversion_id <> n.sale_id)
-    from numbered n
+    from numbered n;
+end
 $$;
 comment on function kudos.contract_sales(bigint) is
   'Conversions that a contract pays for, with the refunds of each: what is left of the order after each line, whether it counts (something is left), and its number among those of its kind that count.';
 
-create function kudos.tier_of(tiers jsonb, number bigint) returns jsonb
-language sql immutable set search_path = '' as $$
-  select t from jsonb_array_elements(tiers) with ordinality e (t, n)
-   where (t ->> 'from')::numeric <= number order by (t ->> 'from')::numeric desc, n desc limit 1
+create function kudos.tiers_of(k kudos.terms)
+returns table (starts bigint, ends bigint, per_sale jsonb, percent numeric)
+language sql stable set search_path = '' as $$
+  select t.starts, lead(t.starts) over (order by t.starts), t.per_sale, t.percent
+    from (select distinct on (1) (e.t ->> 'from')::bigint as starts, nullif(e.t -> 'per_sale', 'null') as per_sale,
+                 round((e.t ->> 'revenue_share')::numeric, 2) as percent
+            from jsonb_array_elements(k.tiers) with ordinality e (t, n) order by 1, e.n desc) t
 $$;
-comment on function kudos.tier_of(jsonb, bigint) is 'The tier that holds for a sale by its number; null: none.';
+comment on function kudos.tiers_of(kudos.terms) is
+  'The tiers of a contract: each holds for sales by their numbers, from starts to before ends (null: to the end).';
 
 create function kudos.minor_of(money jsonb) returns bigint
-language sql immutable set search_path = '' as $$
+language sql immutable as $$
   select (money ->> 'amount_minor')::bigint
 $$;
 comment on function kudos.minor_of(jsonb) is 'The minor units of {"amount_minor", "currency"}.';
@@ -301,8 +319,8 @@ language sql stable set search_path = '' as $$
                      and (k.campaign_id is null or p.campaign_id = k.campaign_id)
                      and (coalesce(p.published_at, p.created_at) at time zone k.time_zone)::date
                          between k.first_day and k.last_day
-                     and not kudos.is_outranked(k, p.campaign_id,
-                           (coalesce(p.published_at, p.created_at) at time zone k.time_zone)::date)) n) m
+                     and not exists (select from kudos.rivals_of(k.contract_id) o where (o.campaign_id is null or o.campaign_id = p.campaign_id)
+                       and (coalesce(p.published_at, p.created_at) at time zone k.time_zone)::date between o.first_day and o.last_day)) n) m
 $$;
 comment on function kudos.contract_reach(kudos.terms) is 'By how much the posts of a contract reached further, at each reading.';
 
@@ -321,7 +339,8 @@ language sql stable set search_path = '' as $$
                    where target = 'clicks' and d.influencer_id = k.influencer_id and d.workspace_id = k.workspace_id
                      and (k.campaign_id is null or d.campaign_id = k.campaign_id)
                      and d.day between k.first_day and k.last_day
-                     and not kudos.is_outranked(k, d.campaign_id, d.day)
+                     and not exists (select from kudos.rivals_of(k.contract_id) o where (o.campaign_id is null or o.campaign_id = d.campaign_id)
+                       and d.day between o.first_day and o.last_day)
                    union all
                   select r.day, r.at, true, r.more, '' from kudos.contract_reach(k) r where target = 'reach') e) g
    where g.total >= count order by g.at, g.tie limit 1
@@ -336,8 +355,13 @@ returns table (kind text, key text, day date, for_day date, at timestamptz, paya
                conversion_id bigint, event text, order_id text, quantity bigint, unidentified bigint, base_minor bigint,
                share integer, rate_minor bigint, rate_percent numeric, rule text, reason text, currency text,
                full_minor bigint)
-language sql stable set search_path = '' as $$
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
   with k as materialized (select * from kudos.terms where contract_id = which),
+  rivals as materialized (select * from kudos.rivals_of(which)),
+  tiers as materialized (select t.* from k, lateral kudos.tiers_of(k) t),
   sales as materialized (select * from kudos.contract_sales(which)),
   clicks as materialized (
     select d.day, d.campaign_id, sum(d.identified + d.unidentified)::bigint as valid,
@@ -346,20 +370,18 @@ language sql stable set search_path = '' as $$
       join kudos.click_earnings_days n on n.workspace_id = d.workspace_id and n.day = d.day
      where (k.per_click is not null or k.bonuses @> '[{"target": "clicks"}]')
        and (k.campaign_id is null or d.campaign_id = k.campaign_id)
-       and d.day between k.first_day and k.last_day and not kudos.is_outranked(k, d.campaign_id, d.day)
+       and d.day between k.first_day and k.last_day and not exists (select from rivals o where (o.campaign_id is null or o.campaign_id = d.campaign_id)
+                       and d.day between o.first_day and o.last_day)
      group by d.day, d.campaign_id),
   rates as (
-    select s.*, k.time_zone, k.holding_days, tier.t ->> 'from' as tier_from,
-           case when tier.t is null then k.per_sale else nullif(tier.t -> 'per_sale', 'null') end as per_sale,
-           round(case when tier.t is null then k.revenue_share
-                      else (tier.t ->> 'revenue_share')::numeric end, 2) as percent
-      from sales s cross join k
-      cross join lateral (select kudos.tier_of(k.tiers, s.number) as t
-                           where s.event in ('sale', 'refund') union all
-                          select null::jsonb where s.event not in ('sale', 'refund')) tier)
-  select 'flat_fee', '', k.first_day, k.first_day, k.first_day::timestamp at time zone k.time_zone, k.first_day, k.campaign_id,
-         null::bigint, null, null, 1::bigint, null::bigint, null::bigint, null::integer, kudos.minor_of(k.flat_fee),
-         null::numeric, 'flat_fee', 'agreed', k.flat_fee ->> 'currency', kudos.minor_of(k.flat_fee)
+    select s.*, k.holding_days, t.starts as tier_from,
+           case when t.starts is null then k.per_sale else t.per_sale end as per_sale,
+           case when t.starts is null then round(k.revenue_share, 2) else t.percent end as percent
+      from k cross join sales s
+      left join tiers t on s.event in ('sale', 'refund') and s.number >= t.starts and (t.ends is null or s.number < t.ends))
+  select 'flat_fee'::text, ''::text, k.first_day, k.first_day, k.first_day::timestamp at time zone k.time_zone, k.first_day, k.campaign_id,
+         null::bigint, null::text, null::text, 1::bigint, null::bigint, null::bigint, null::integer, kudos.minor_of(k.flat_fee),
+         null::numeric, 'flat_fee'::text, 'agreed'::text, k.flat_fee ->> 'currency', kudos.minor_of(k.flat_fee)
     from k where k.flat_fee is not null and k.first_day <= least(k.today, k.last_day)
    union all
   select 'clicks', c.day || coalesce(':' || c.campaign_id, ''), c.day, c.day, (c.day + 1)::timestamp at time zone k.time_zone,
@@ -396,7 +418,8 @@ language sql stable set search_path = '' as $$
     cross join lateral (select e ->> 'target' as target, (e ->> 'from')::bigint as count, e -> 'amount' ->> 'currency' as currency,
                                sum(kudos.minor_of(e -> 'amount'))::bigint as minor
                           from jsonb_array_elements(k.bonuses) e group by 1, 2, 3) b
-    cross join lateral kudos.target_reached(k, b.target, b.count) n
+    cross join lateral kudos.target_reached(k, b.target, b.count) n;
+end
 $$;
 comment on function kudos.contract_facts(bigint) is
   'All that a contract has earned, line by line, before its cap. Rounded once for each order and currency, half away from zero.';
@@ -406,7 +429,10 @@ returns table (kind text, key text, day date, for_day date, payable_on date, cam
                event text, order_id text, quantity bigint, unidentified bigint, base_minor bigint, share integer,
                rate_minor bigint, rate_percent numeric, rule text, reason text, currency text, full_minor bigint,
                amount_minor bigint)
-language sql stable set search_path = '' as $$
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
   select f.kind, f.key, f.day, f.for_day, f.payable_on, f.campaign_id, f.conversion_id, f.event, f.order_id, f.quantity,
          f.unidentified, f.base_minor, f.share, f.rate_minor, f.rate_percent, f.rule, f.reason, f.currency, f.full_minor,
          case when f.currency = k.cap ->> 'currency'
@@ -417,7 +443,8 @@ language sql stable set search_path = '' as $$
      select e.*, sum(e.full_minor) over (partition by e.currency order by e.day, e.at, e.kind, e.key
                                          rows unbounded preceding) as so_far
        from kudos.contract_facts(which) e) f
-   where k.contract_id = which
+   where k.contract_id = which;
+end
 $$;
 comment on function kudos.contract_lines(bigint) is
   'All that a contract has earned, line by line in the order of days, up to its cap (which counts money of its own currency alone).';

@@ -78,7 +78,10 @@ returns table (kind text, key text, day date, for_day date, payable_on date, cam
                rate_minor bigint, rate_percent numeric, rule text, reason text, currency text, full_minor bigint,
                amount_minor bigint, in_payouts_minor bigint, paid_minor bigint, held_minor bigint, due_minor bigint,
                payouts bigint[], corrected boolean)
-language sql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
   with frozen as (
     select l.kind, l.key, l.currency, sum(l.amount_minor)::bigint as minor,
            (sum(l.amount_minor) filter (where kudos.is_paid(p)))::bigint as paid,
@@ -105,7 +108,8 @@ language sql stable security definer set search_path = '' as $$
          j.frozen, j.paid, case when j.held then j.amount else 0 end,
          j.amount - j.paid - case when j.held then j.amount else 0 end, coalesce(j.payouts, '{}'),
          j.payouts is not null and j.amount <> j.frozen
-    from joined j
+    from joined j;
+end
 $$;
 comment on function kudos.contract_statement(bigint) is
   'Lines of a contract beside what payouts have of each. amount = held + due + paid; due - (in_payouts - paid) is in no payout yet. A line whose reason is earned_no_more was paid out for what is credited otherwise now.';
