@@ -1,12 +1,14 @@
 /* `kudos demo`: something to look at. Makes workspace `demo` with a campaign, three influencers, and
  * a link and a code for each, where they are missing; a second run changes nothing. Prints what
- * `make run` shows, as KEY=value lines.
+ * `make run` shows, as KEY=value lines. With --clicks there is a season of them, with sales
+ * (demo_season.h).
  *
  * The key: an API key can be shown only once, so it is kept in <data_dir>/demo-key (mode 0600) and
  * made anew when the file is gone or its key is no longer good. That file is for the demo alone;
  * keys made with `kudos key create` are kept nowhere. */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "server/admin/auth.h"
+#include "server/admin/demo_season.h"
 #include "server/admin/keys.h"
 #include "server/commands.h"
 #include "server/links/slug.h"
@@ -165,7 +168,8 @@ static bool print_demo(PGconn *connection, const struct settings *settings, cons
     return true;
 }
 
-static bool run_demo(PGconn *connection, const struct settings *settings, struct error *error)
+static bool run_demo(PGconn *connection, const struct settings *settings, int64_t clicks,
+                     int64_t seed, struct error *error)
 {
     char key[AUTH_KEY_LENGTH + 1], path[SETTING_TEXT_MAX + 16];
     bool good;
@@ -173,7 +177,8 @@ static bool run_demo(PGconn *connection, const struct settings *settings, struct
     if (mkdir(settings->data_dir, 0750) < 0 && errno != EEXIST)
         return error_set(error, "data_dir %s: %s", settings->data_dir, strerror(errno));
     snprintf(path, sizeof path, "%s/demo-key", settings->data_dir);
-    if (!make_demo(connection, error))
+    if (!make_demo(connection, error) ||
+        (clicks > 0 && !demo_season(connection, settings, clicks, seed, error)))
         return false;
     if (!read_key(connection, path, key) && !make_key(connection, path, key, error))
         return false;
@@ -182,15 +187,42 @@ static bool run_demo(PGconn *connection, const struct settings *settings, struct
     return good;
 }
 
+static bool read_number(const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return !errno && end != text && !*end && *out >= least && *out <= most;
+}
+
+static bool read_options(int argc, char **argv, int64_t *clicks, int64_t *seed)
+{
+    static const struct option options[] = {{"clicks", required_argument, NULL, 'c'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'c' && read_number(optarg, 1, DEMO_CLICKS_MAX, clicks))
+            continue;
+        if (option == 's' && read_number(optarg, 0, INT32_MAX, seed))
+            continue;
+        return false;
+    }
+    return optind == argc;
+}
+
 int demo_command(int argc, char **argv, const struct settings *settings)
 {
     struct error error;
     PGconn *connection;
+    int64_t clicks = 0, seed = 1;
     bool good;
 
-    (void)argv;
-    if (argc != 1) {
-        fputs("kudos demo: use: kudos demo\n", stderr);
+    if (!read_options(argc, argv, &clicks, &seed)) {
+        fputs("usage: kudos demo [--clicks N [--seed S]]\n", stderr);
         return 2;
     }
     if (sodium_init() < 0)
@@ -200,7 +232,7 @@ int demo_command(int argc, char **argv, const struct settings *settings)
         fprintf(stderr, "kudos demo: PostgreSQL: %s\n", error.text);
         return 2;
     }
-    good = run_demo(connection, settings, &error);
+    good = run_demo(connection, settings, clicks, seed, &error);
     if (!good)
         fprintf(stderr, "kudos demo: %s\n", error.text);
     PQfinish(connection);
