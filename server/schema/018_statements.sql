@@ -78,7 +78,7 @@ returns table (kind text, key text, day date, for_day date, payable_on date, cam
                rate_minor bigint, rate_percent numeric, rule text, reason text, currency text, full_minor bigint,
                amount_minor bigint, in_payouts_minor bigint, paid_minor bigint, held_minor bigint, due_minor bigint,
                payouts bigint[], corrected boolean)
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer rows 100 set search_path = '' set jit = off as $$
 #variable_conflict use_column
 begin
   return query

@@ -344,7 +344,7 @@ $$;
 create function kudos.touches_of(c kudos.conversions)
 returns table (kind kudos.touch_kind, link_id bigint, code_id bigint, influencer_id bigint, campaign_id bigint,
                touched_at timestamptz, place bigint, touches bigint)
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer rows 2 set search_path = '' as $$
   with told as (
     select c.id, c.code, c.occurred_at
      union all
