@@ -14,6 +14,7 @@ from support.hooks import HookedShop, order_body
 from support.wait import wait_until
 
 SETTINGS = {"journal_keep_s": 3600}
+PAUSE_S = 0.03  # between two orders of a thread: hooks are taken faster than they are recorded
 POINTS = ["hooks_before_commit", "journal_after_write", "hooks_after_commit", "ship_after_send",
           "ship_after_answer", "flush_before_commit", "flush_after_commit"]
 
@@ -39,7 +40,7 @@ class Teller:
             thread.join()
 
     def _run(self):
-        while not self.stopping.is_set():
+        while not self.stopping.wait(PAUSE_S):
             with self.lock:
                 number = next(self.numbers)
             self._tell(number)
