@@ -41,7 +41,7 @@ comment on column kudos.conversion_inbox.verified is 'Whether the process that t
 comment on column kudos.conversion_inbox.token_hash is 'SHA-256 of the token that came with it; null: none.';
 comment on column kudos.conversion_inbox.digest is 'SHA-256 of what was signed; null: it was not signed.';
 comment on column kudos.conversion_inbox.signature is 'The signature that came with it; null: it was not signed.';
-comment on column kudos.conversion_inbox.told is 'The report, as columns of kudos.conversions; the customer''s reference is taken out once it is recorded.';
+comment on column kudos.conversion_inbox.told is 'The report, as columns of kudos.conversions; the customer''s reference, items and metadata are taken out once it is recorded.';
 comment on column kudos.conversion_inbox.due_at is 'When it is to be recorded, or tried again; null: it has been.';
 comment on column kudos.conversion_inbox.tries is 'How often recording it has failed.';
 comment on column kudos.conversion_inbox.processed_at is 'When it was recorded or refused; null: it waits.';
@@ -158,7 +158,7 @@ begin
   if home is null or r.told ? 'problem' then
     update kudos.conversion_inbox i
        set due_at = null, processed_at = clock_timestamp(), outcome = 'refused',
-           problem = coalesce(r.told ->> 'problem', 'unknown_workspace'), told = i.told - 'customer'
+           problem = coalesce(r.told ->> 'problem', 'unknown_workspace'), told = i.told - array['customer', 'items', 'metadata']
      where i.origin = r.origin and i.seq = r.seq;
     return;
   end if;
@@ -167,7 +167,7 @@ begin
                                  'verified', proof.source is not null and pending is not true));
   update kudos.conversion_inbox i
      set due_at = null, processed_at = clock_timestamp(), outcome = done.outcome,
-         conversion_id = done.id, problem = coalesce(proof.problem, case when pending then 'pending' end), told = i.told - 'customer'
+         conversion_id = done.id, problem = coalesce(proof.problem, case when pending then 'pending' end), told = i.told - array['customer', 'items', 'metadata']
    where i.origin = r.origin and i.seq = r.seq;
   update kudos.sources s set last_used_at = now()
    where s.id = (select f.id from kudos.sources f where f.id = proof.source
@@ -207,3 +207,33 @@ end
 $$;
 comment on function kudos.process_inbox(integer) is
   'Records reports that wait in the inbox, oldest first, for at most a quarter of a second. How many were taken, how many have failed and how many wait in all (up to 10,000).';
+
+-- Erasing a customer reaches what is not recorded yet.
+create or replace function kudos.erase_customer(workspace bigint, reference text, out erased jsonb, out remaining jsonb)
+language plpgsql set search_path = '' as $$
+declare
+    hash bytea; salt bytea;
+    conversions bigint; answers bigint; reports bigint;
+begin
+    select w.customer_salt into salt from kudos.workspaces w where w.id = workspace;
+    hash := kudos.customer_hash(salt, reference);
+    update kudos.conversions c set customer = null, metadata = null
+     where c.workspace_id = workspace and c.customer = hash;
+    get diagnostics conversions = row_count;
+    update kudos.conversion_inbox i set told = i.told - array['customer', 'metadata']
+     where i.due_at is not null and kudos.customer_hash(salt, i.told ->> 'customer') = hash;
+    get diagnostics reports = row_count;
+    delete from kudos.idempotency_keys k
+     where k.workspace_id = workspace and strpos(k.answer::text, reference) > 0;
+    get diagnostics answers = row_count;
+    erased := jsonb_build_object('conversions', conversions, 'conversion_inbox', reports,
+        'idempotency_keys', answers);
+    remaining := jsonb_build_object(
+        'conversions', (select count(*) from kudos.conversions c
+            where c.workspace_id = workspace and c.customer = hash),
+        'conversion_inbox', (select count(*) from kudos.conversion_inbox i
+            where i.due_at is not null and kudos.customer_hash(salt, i.told ->> 'customer') = hash),
+        'idempotency_keys', (select count(*) from kudos.idempotency_keys k
+            where k.workspace_id = workspace and strpos(k.answer::text, reference) > 0));
+end
+$$;

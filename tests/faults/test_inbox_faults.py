@@ -212,6 +212,24 @@ def test_an_unverified_report_and_a_signed_one(stack):
         "select outcome from kudos.conversion_inbox order by seq")] == ["created", "enriched", "conflict"]
 
 
+def test_erased_before_it_is_recorded(stack):
+    """A customer who is erased is in no report that still waits, nor in one that was recorded."""
+    told = {"customer": "Eve@example.com", "metadata": {"note": "Eve's"}, "items": [{"for": "Eve"}]}
+    feeder = Feeder(stack)
+    feeder.add(payload=conversion(sale("A", **told)))
+    feeder.add(payload=conversion(sale("B", occurred_at="someday", **told)))
+    feeder.add(payload=conversion(sale("C", occurred_at="someday", **{**told, "customer": "a@b.c"})))
+    feeder.wait_flushed()
+    wait_until(lambda: waiting(stack) == 2 and inbox(stack, 3)[0] == "failed", 30, "two have failed")
+    stack.postgres.sql("insert into kudos.erasures (workspace_id, subject) values (1, 'eve@example.com')")
+    assert stack.postgres.sql("select erased ->> 'conversion_inbox', remaining ->> 'conversion_inbox',"
+                              " erased ->> 'conversions' from kudos.erasures") == [("1", "0", "1")]
+    assert stack.postgres.sql(
+        "select seq from kudos.conversion_inbox where told ?| array['customer', 'metadata']") == [(3,)]
+    assert stack.postgres.sql(
+        "select seq from kudos.conversion_inbox where told ? 'items' order by seq") == [(2,), (3,)]
+
+
 @pytest.mark.short
 def test_locks_hold_up_no_click(stack):
     """Somebody keeps an order locked: clicks and other orders go on, that one comes later."""
