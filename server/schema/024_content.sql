@@ -69,10 +69,11 @@ insert into kudos.coupon_sites (host) values
   ('mein-deal.com'), ('dealabs.com'), ('radins.com'), ('poulpeo.com'), ('pepper.com'), ('pepper.pl'), ('chollometro.com'),
   ('ozbargain.com.au'), ('cuponation.com'), ('pepper.it');
 
-create function kudos.is_coupon_site(host text) returns boolean
+create function kudos.is_coupon_site(referrer text) returns boolean
 language sql stable security definer set search_path = '' as $$
   select exists (select from kudos.coupon_sites s
-                  where lower(host) = s.host or right(lower(host), length(s.host) + 1) = '.' || s.host)
+                  where lower(referrer) = s.host
+                     or right(lower(referrer), length(s.host) + 1) = '.' || s.host)
 $$;
 comment on function kudos.is_coupon_site(text) is 'Whether a host is, or lies below, one of kudos.coupon_sites.';
 
