@@ -1,4 +1,5 @@
-/* See hook_sources.h. One question at a time is under way. The answer is the whole list, or nothing
+/* See hook_sources.h. One question at a time is under way, on a connection of its own: marketers who
+ * queue for the others hold up no revocation. The answer is the whole list, or nothing
  * where it is what is known already; so an older state of PostgreSQL (a restored backup) is followed,
  * too.
  *
@@ -28,6 +29,7 @@
 
 struct hook_sources {
     struct admin *admin;
+    struct pool *pool;
     struct event *timer;
     struct hook_table *table; /* NULL: nothing is known yet */
     char *unsaved;            /* JSON that the file does not have yet; NULL: it has it */
@@ -150,10 +152,10 @@ void hook_sources_refresh(struct hook_sources *sources)
     const char *known = sources->table ? hook_table_version(sources->table) : NULL;
 
     sources->again = sources->asking;
-    if (sources->asking || !pool_up(sources->admin->pool))
+    if (sources->asking || !pool_up(sources->pool))
         return;
     sources->asking = true;
-    pool_query(sources->admin->pool, &ask_sql, 1, &known, on_answer, sources);
+    pool_query(sources->pool, &ask_sql, 1, &known, on_answer, sources);
 }
 
 static void on_time(evutil_socket_t fd, short what, void *argument)
@@ -175,8 +177,9 @@ struct hook_sources *hook_sources_new(struct admin *admin)
         return NULL;
     sources->admin = admin;
     load(sources);
+    sources->pool = pool_new(admin->base, admin->settings->database_url, "kudos-admin-hooks", 1);
     sources->timer = event_new(admin->base, -1, EV_PERSIST, on_time, sources);
-    assert(sources->timer);
+    assert(sources->pool && sources->timer);
     event_add(sources->timer, &every);
     return sources;
 }
@@ -185,6 +188,7 @@ void hook_sources_free(struct hook_sources *sources)
 {
     if (!sources)
         return;
+    pool_free(sources->pool);
     event_free(sources->timer);
     hook_table_free(sources->table);
     free(sources->unsaved);
