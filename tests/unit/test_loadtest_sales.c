@@ -132,6 +132,7 @@ static void test_files_are_checked(void **state)
         fputs(files[i].text, file);
         fclose(file);
         assert_int_equal(sales_plan_read(&read, "", path, &error), files[i].good);
+        free(read.codes);
     }
     unlink(path);
     assert_false(sales_plan_read(&plan, "/nowhere/token", "", &error));
