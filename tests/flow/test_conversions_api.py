@@ -370,6 +370,10 @@ def test_reasons_are_those_documented(shop):
         "select kudos.record_conversion(id, '{\"event\": \"sale\", \"key\": \"v\", \"order_id\": \"v\", \"path\": \"api\","
         " \"verified\": true, \"click_id\": \"x\", \"click_origin\": 1, \"click_seq\": 1, \"click_link_id\": 999999999,"
         " \"click_time\": \"2026-01-01\"}') from kudos.workspaces where name = 'default'")
+    shop.stack.postgres.sql(
+        "select kudos.record_conversion(l.workspace_id, jsonb_build_object('event', 'sale', 'key', 'w', 'order_id', 'w',"
+        " 'path', 'api', 'verified', true, 'click_id', 'w', 'click_origin', 1, 'click_seq', 2, 'click_link_id', l.id,"
+        " 'click_time', now() - interval '31 days')) from kudos.links l where l.slug = 'anna'")
     given = set()
     for precedence in ("link_first", "last_touch", "first_touch", "split", "code_first"):
         shop.policy(precedence)
