@@ -4,28 +4,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "loadtest/memory.h"
 #include "server/conversions/click_id.h"
 
 static_assert(ANSWERS_ID_LENGTH == CLICK_ID_LENGTH, "a click id");
 
-static void *share(size_t bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
 struct answers *answers_open(size_t ids_max, size_t link_count, struct error *error)
 {
-    struct answers *answers = share(sizeof *answers);
+    struct answers *answers = memory_share(sizeof *answers);
 
     assert(link_count > 0);
     if (answers) {
-        answers->ids = share((ids_max + 1) * sizeof *answers->ids);
-        answers->links = share(link_count * sizeof *answers->links);
+        answers->ids = memory_share((ids_max + 1) * sizeof *answers->ids);
+        answers->links = memory_share(link_count * sizeof *answers->links);
         answers->most = ids_max;
         answers->link_count = link_count;
         if (answers->ids && answers->links)

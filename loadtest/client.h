@@ -21,7 +21,8 @@ struct client_plan {
     const bool *stop; /* shared; set: no request becomes due any more */
 };
 
-/* Runs the load to its end, which comes when the last sale has been told, too. The schedule is only for open loops. False if it could not begin. */
+/* Runs the load to its end, which comes when the last sale has been told, too. The schedule is only
+ * for open loops. False if it could not begin. */
 bool client_run(const struct client_plan *plan, struct schedule *schedule, struct traffic *traffic,
                 struct figures *figures, struct answers *answers, struct sales *sales,
                 struct error *error) MUST_CHECK;

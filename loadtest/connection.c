@@ -46,15 +46,24 @@ static void watch_write(struct connection *connection, bool wanted)
         event_del(&connection->writable);
 }
 
-static void give_up(struct connection *connection, int64_t *counter)
+/* Takes the request that has been out longest; valid until the next one is put on. */
+static const struct pending *take_pending(struct connection *connection)
 {
     struct client *client = connection->client;
-    struct pending *pending = &connection->pending[connection->first];
-    int64_t now = now_us(client);
+    const struct pending *pending = &connection->pending[connection->first];
 
     connection->first = (connection->first + 1) % client->plan->pipeline;
     connection->count--;
     client->figures->busy--;
+    return pending;
+}
+
+static void give_up(struct connection *connection, int64_t *counter)
+{
+    struct client *client = connection->client;
+    const struct pending *pending = take_pending(connection);
+    int64_t now = now_us(client);
+
     if (pending->kind == SALE) {
         sales_answered(client->sales, pending->number, 0);
         return;
@@ -108,11 +117,8 @@ static void take_answer(struct connection *connection, const struct response *re
 {
     struct client *client = connection->client;
     struct figures *figures = client->figures;
-    struct pending *pending = &connection->pending[connection->first];
+    const struct pending *pending = take_pending(connection);
 
-    connection->first = (connection->first + 1) % client->plan->pipeline;
-    connection->count--;
-    figures->busy--;
     if (pending->kind == SALE) {
         sales_answered(client->sales, pending->number, response->status);
         return;

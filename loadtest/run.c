@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "loadtest/client.h"
+#include "loadtest/memory.h"
 #include "loadtest/traffic.h"
 #include "shared/clock.h"
 
@@ -29,13 +29,6 @@ static volatile sig_atomic_t signalled;
 static void on_signal(int number)
 {
     signalled = number;
-}
-
-static void *share(size_t bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    return memory == MAP_FAILED ? NULL : memory;
 }
 
 static bool allow_files(int64_t connections, struct error *error)
@@ -103,8 +96,8 @@ bool run_open(struct run *run, const struct options *options, struct error *erro
         !allow_files((options->connections + options->processes - 1) / options->processes, error) ||
         !open_answers(run, error) || !open_sales(run, error))
         return false;
-    run->stop = share(sizeof *run->stop);
-    run->figures = share((size_t)options->processes * sizeof *run->figures);
+    run->stop = memory_share(sizeof *run->stop);
+    run->figures = memory_share((size_t)options->processes * sizeof *run->figures);
     return (run->stop && run->figures) || error_set(error, "no shared memory");
 }
 

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "loadtest/memory.h"
 #include "shared/percent.h"
 
 #define AMOUNT_LEAST 500   /* minor units */
@@ -77,21 +77,13 @@ bool sales_plan_read(struct sales_plan *plan, const char *token_file, const char
 
 /* From the click to the answer ------------------------------------------------------------------ */
 
-static void *share(size_t bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
 struct sales *sales_open(const struct sales_plan *plan, size_t most, uint64_t seed,
                          unsigned process, struct error *error)
 {
-    struct sales *sales = share(sizeof *sales);
+    struct sales *sales = memory_share(sizeof *sales);
 
     if (sales)
-        sales->list = share((most + 1) * sizeof *sales->list);
+        sales->list = memory_share((most + 1) * sizeof *sales->list);
     if (!sales || !sales->list) {
         error_set(error, "no memory for %zu sales: %s", most, strerror(errno));
         return NULL;

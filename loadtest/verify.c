@@ -159,21 +159,13 @@ static bool send_totals(struct search *search, const struct answers *answers)
 static bool copy(struct search *search, const char *sql,
                  bool (*send_one)(struct search *, const struct answers *))
 {
-    PGresult *result;
     bool good = postgres_execute(search->connection, sql, 0, NULL, search->error);
 
     if (!good)
         return false;
     for (unsigned i = 0; i < search->plan->count && good; i++)
         good = send_one(search, search->plan->answers[i]);
-    if (PQputCopyEnd(search->connection, good ? NULL : "given up") != 1)
-        return good && postgres_failed(search->connection, NULL, search->error);
-    while ((result = PQgetResult(search->connection)) != NULL) {
-        if (good && PQresultStatus(result) != PGRES_COMMAND_OK)
-            good = postgres_failed(search->connection, result, search->error);
-        PQclear(result);
-    }
-    return good;
+    return postgres_copy_end(search->connection, good, search->error);
 }
 
 /* Looking -------------------------------------------------------------------------------------- */

@@ -63,20 +63,13 @@ static bool send_sales(PGconn *connection, const struct sales *sales, struct err
 static bool send_all(PGconn *connection, const struct verify_sales_plan *plan, struct error *error)
 {
     bool good = postgres_execute(connection, "copy pg_temp.told from stdin", 0, NULL, error);
-    PGresult *result;
 
     if (!good)
         return false;
     for (unsigned i = 0; i < plan->count && good; i++)
         good = send_sales(connection, plan->sales[i], error);
-    if (PQputCopyEnd(connection, good ? NULL : "given up") != 1)
-        return good && postgres_failed(connection, NULL, error);
-    while ((result = PQgetResult(connection)) != NULL) {
-        if (good && PQresultStatus(result) != PGRES_COMMAND_OK)
-            good = postgres_failed(connection, result, error);
-        PQclear(result);
-    }
-    return good && postgres_execute(connection, "analyze pg_temp.told", 0, NULL, error);
+    return postgres_copy_end(connection, good, error) &&
+           postgres_execute(connection, "analyze pg_temp.told", 0, NULL, error);
 }
 
 static bool wait_for_sales(PGconn *connection, const struct verify_sales_plan *plan,

@@ -86,22 +86,10 @@ static bool send_file(struct search *search, FILE *file)
 
 static bool copy_ids(struct search *search, FILE *file)
 {
-    PGresult *result;
-    bool good;
-
     if (!postgres_execute(search->connection, MAKE, 0, NULL, search->error) ||
         !postgres_execute(search->connection, COPY, 0, NULL, search->error))
         return false;
-    good = send_file(search, file);
-    if (PQputCopyEnd(search->connection, good ? NULL : "given up") != 1)
-        return good && postgres_failed(search->connection, NULL, search->error);
-    result = PQgetResult(search->connection);
-    if (good && PQresultStatus(result) != PGRES_COMMAND_OK)
-        good = postgres_failed(search->connection, result, search->error);
-    PQclear(result);
-    while ((result = PQgetResult(search->connection)) != NULL)
-        PQclear(result);
-    return good &&
+    return postgres_copy_end(search->connection, send_file(search, file), search->error) &&
            postgres_execute(search->connection, "analyze pg_temp.wanted", 0, NULL, search->error);
 }
 

@@ -68,6 +68,20 @@ bool postgres_failed(PGconn *connection, const PGresult *result, struct error *e
     return error_set(error, "%s", *text ? text : "connection to PostgreSQL lost");
 }
 
+bool postgres_copy_end(PGconn *connection, bool good, struct error *error)
+{
+    PGresult *result;
+
+    if (PQputCopyEnd(connection, good ? NULL : "given up") != 1)
+        return good && postgres_failed(connection, NULL, error);
+    while ((result = PQgetResult(connection)) != NULL) {
+        if (good && PQresultStatus(result) != PGRES_COMMAND_OK)
+            good = postgres_failed(connection, result, error);
+        PQclear(result);
+    }
+    return good;
+}
+
 const char *postgres_sqlstate(void)
 {
     return last_sqlstate;

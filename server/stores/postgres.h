@@ -44,6 +44,10 @@ bool postgres_execute(PGconn *connection, const char *sql, int count, const char
  * the connection), for callers of libpq's own functions (COPY). Does not clear it. Returns false. */
 bool postgres_failed(PGconn *connection, const PGresult *result, struct error *error);
 
+/* Ends a COPY into a table and takes its results. Not `good`: it is given up, and `error` is left as
+ * it is. False unless it was good and PostgreSQL took it. */
+bool postgres_copy_end(PGconn *connection, bool good, struct error *error) MUST_CHECK;
+
 /* SQLSTATE of the connection's last failed postgres_query(); "" for a lost connection. Whether the
  * connection can still be used is PQstatus()'s to say: a server that shuts down sends 57P01 first. */
 const char *postgres_sqlstate(void);
