@@ -2,6 +2,7 @@
 rate, for latency. wrk is the lighter client; the load generator measures from when requests were
 due."""
 
+import contextlib
 import json
 import os
 import re
@@ -59,12 +60,20 @@ def write_links(links, prefix="n", step=1):
 
 
 def load(server, file, *arguments, core=CLIENT_CORE):
-    """Runs kudos-loadtest; its JSON. All links alike, persons only: what wrk does too."""
+    """Runs kudos-loadtest; its JSON. All links alike, persons only: what wrk does too. It stands for
+    visitors, who do not wait for our processors: it goes before what else runs, where that is allowed."""
     run = [os.path.join(BUILD, "kudos-loadtest"), "--target", f"http://127.0.0.1:{server.port}",
            "--links", file.name, "--connections", str(CONNECTIONS), "--zipf", "0", "--bots", "0",
            "--ids-max", "0", "--json", "--quiet", *map(str, arguments)]
-    done = pinned(core, lambda: subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True))
+    done = pinned(core, lambda: subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True,
+                                               preexec_fn=go_first))
     return json.loads(done.stdout)
+
+
+def go_first():
+    """A higher priority for the calling process."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
 
 
 class Paced:

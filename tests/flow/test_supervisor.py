@@ -82,6 +82,20 @@ def test_a_role_that_died_is_back_and_counted(served):
     stack.assert_consistent()
 
 
+def test_visitors_go_before_the_stores(served):
+    """In a scheduling group of its own, or PostgreSQL's sessions and Redis would weigh as much."""
+    stack, _, _ = served
+    for pid in stack.kudos.pids("redirect"):
+        assert os.getsid(pid) == pid != os.getsid(stack.kudos.pid)
+    assert os.getsid(stack.kudos.role_pid("flush")) == os.getsid(stack.kudos.pid)
+    raised = os.getpriority(os.PRIO_PROCESS, stack.kudos.role_pid("redirect"))
+    assert raised == (-10 if os.geteuid() == 0 else os.getpriority(os.PRIO_PROCESS, 0))
+    group = f"/proc/{stack.kudos.role_pid('redirect')}/autogroup"
+    if os.path.exists(group):  # not where a service manager or container makes the groups
+        with open(group, encoding="ascii") as file:
+            assert f" nice {raised}\n" in file.read()
+
+
 def test_children_end_with_their_supervisor(served):
     stack, _, _ = served
     children = stack.kudos.pids()
