@@ -49,6 +49,19 @@ bool source_query(struct source *source, const char *sql, PGresult **rows,
 /* Called for each row; false ends the copy with its error. */
 typedef bool source_on_row(struct text tuple, void *argument, struct error *error);
 
+/* Asks SOURCE_LOOKS queries at once, in a transaction like that of source_begin() which ends at once: one
+ * round trip, and nothing is planned anew. `queries` (the same ones in each call) are prepared when they
+ * are first asked; `value` is the one parameter of each. The answers are kept until the next call and
+ * stand in memory as a whole, so each query needs a limit. `counts`: rows of each answer. */
+#define SOURCE_LOOKS 2
+bool source_look(struct source *source, const char *const queries[SOURCE_LOOKS], const char *value,
+                 struct source_state *state, int counts[SOURCE_LOOKS],
+                 struct error *error) MUST_CHECK;
+
+/* Calls back for each row of answer `look`, in the shape of a row of source_copy(). */
+bool source_looked(struct source *source, int look, source_on_row *on_row, void *argument,
+                   struct error *error) MUST_CHECK;
+
 /* Runs "copy (…) to stdout (format binary)". */
 bool source_copy(struct source *source, const char *sql, source_on_row *on_row, void *argument,
                  struct error *error) MUST_CHECK;

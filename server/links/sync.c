@@ -8,7 +8,9 @@
  *   snapshot  if there is no usable replica: all rows into a new one beside, then swapped in.
  *   poll      in one transaction, the rows that the last snapshot did not see; they and the new
  *             snapshot go into the replica in one LMDB transaction. Rows carry state, so seeing one
- *             twice does no harm and order does not matter.
+ *             twice does no harm and order does not matter. It is one round trip with prepared
+ *             statements, since every change that is announced waits for it; if there are LOOK_ROWS
+ *             or more, what came is forgotten, and they are asked for again in a stream.
  *   compare   if the replica was made from another server, another start of it, other table files,
  *             or rows could be written without a stamp (restored, failed over, rewritten, triggers
  *             switched off), polling alone could miss what changed:
@@ -34,6 +36,7 @@
 #include "server/links/row.h"
 #include "server/links/salts.h"
 #include "server/links/source.h"
+#include "server/links/sync_queries.h"
 #include "server/role.h"
 #include "shared/clock.h"
 #include "shared/log.h"
@@ -42,7 +45,6 @@
 #define RETRY_FIRST_MS     100
 #define RETRY_MOST_MS      5000
 #define RETRY_DAMAGED_MS   60000  /* most between two attempts to build a whole replica */
-#define COMPARE_ROWS       20000  /* rows of one chunk */
 #define COMPARE_BATCH      100000 /* changes after which a comparison commits */
 #define PERSIST_EVERY_US   (60 * US_PER_SECOND)
 #define SKIPPED_LOGGED_MAX 10 /* rows named in the log per pass; all are counted */
@@ -65,31 +67,6 @@ struct sync {
     struct relations *relations;         /* of a snapshot that is being built; NULL: none */
     struct link_row link;                /* too large for the stack of a callback */
 };
-
-/* Visible rows whose stamp the snapshot had not seen. A stamp in the future is not this server's: it
- * came with a restored dump, and the comparison has read the row. */
-#define CHANGED                                                                       \
-    " where changed >= pg_snapshot_xmin(current_setting('kudos.since')::pg_snapshot)" \
-    " and changed < pg_snapshot_xmax(pg_current_snapshot())"                          \
-    " and not pg_visible_in_snapshot(changed, current_setting('kudos.since')::pg_snapshot)"
-#define TEXT_OF(macro)    TEXT_OF_TOKEN(macro)
-#define TEXT_OF_TOKEN(it) #it
-#define COPY(query)       "copy (" query ") to stdout (format binary)"
-
-static const char COPY_CHANGED_LINKS[] = COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM CHANGED);
-static const char COPY_CHANGED_DOMAINS[] =
-    COPY("select " ROW_DOMAIN_COLUMNS " from kudos.domains" CHANGED);
-static const char COPY_LINKS[] =
-    COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM " order by l.domain_id, l.slug_key");
-static const char COPY_OWN_LINKS[] =
-    COPY("select " ROW_LINK_OWN_COLUMNS " from kudos.links l order by l.domain_id, l.slug_key");
-static const char COPY_LINK_IDS[] =
-    COPY("select " ROW_LINK_ID_COLUMNS " from kudos.links order by id");
-static const char COPY_DOMAINS[] =
-    COPY("select " ROW_DOMAIN_COLUMNS " from kudos.domains order by id");
-static const char COPY_CHUNK[] = COPY("select " ROW_LINK_COLUMNS ROW_LINK_FROM
-                                      " where l.id > current_setting('kudos.after')::bigint"
-                                      " order by l.id limit " TEXT_OF(COMPARE_ROWS));
 
 /* Changes --------------------------------------------------------------------------------------- */
 
@@ -211,15 +188,12 @@ static void begin_compare(struct sync *sync, const struct source_state *state)
              same_system ? replica_writer_snapshot(sync->writer) : state->snapshot);
 }
 
-static bool apply_changed(struct sync *sync, const struct source_state *state, struct error *error)
+/* Ends a pass whose rows are in the LMDB transaction, if there were any. */
+static bool finish_pass(struct sync *sync, const struct source_state *state, struct error *error)
 {
     bool stale = clock_mono_us() - sync->written_at_us > PERSIST_EVERY_US;
 
-    begin_pass(sync);
-    if (!source_set(sync->source, "kudos.since", sync->snapshot, error) ||
-        !source_copy(sync->source, COPY_CHANGED_DOMAINS, on_changed_domain, sync, error) ||
-        !source_copy(sync->source, COPY_CHANGED_LINKS, on_changed_link, sync, error) ||
-        !remember(sync, state, error))
+    if (!remember(sync, state, error))
         return false;
     if (stale && !sync->comparing && !begin_change(sync, error))
         return false;
@@ -231,12 +205,10 @@ static bool apply_changed(struct sync *sync, const struct source_state *state, s
     return commit_change(sync, error);
 }
 
-static bool poll_changes(struct sync *sync, struct error *error)
+static bool poll_in_stream(struct sync *sync, struct error *error)
 {
     struct source_state state;
 
-    if (!replica_writer_in_place(sync->writer))
-        return error_set(error, "somebody removed the replica");
     if (!source_begin(sync->source, &state, error))
         return false;
     if (strcmp(state.identity, sync->identity) != 0) {
@@ -245,11 +217,43 @@ static bool poll_changes(struct sync *sync, struct error *error)
         else
             snprintf(sync->snapshot, sizeof sync->snapshot, "%s",
                      replica_writer_snapshot(sync->writer));
-    } else if (strcmp(state.snapshot, sync->snapshot) == 0) {
-        metrics->sync_success_time_seconds = clock_wall_us() / US_PER_SECOND;
-        return source_commit(sync->source, error);
     }
-    if (!apply_changed(sync, &state, error) || !source_commit(sync->source, error))
+    begin_pass(sync);
+    return source_set(sync->source, "kudos.since", sync->snapshot, error) &&
+           source_copy(sync->source, COPY_CHANGED_DOMAINS, on_changed_domain, sync, error) &&
+           source_copy(sync->source, COPY_CHANGED_LINKS, on_changed_link, sync, error) &&
+           finish_pass(sync, &state, error) && source_commit(sync->source, error);
+}
+
+/* `done` stays false if that is another server than before, or there is more than is read at once. */
+static bool poll_at_once(struct sync *sync, bool *done, struct error *error)
+{
+    struct source_state state;
+    int counts[SOURCE_LOOKS];
+
+    if (!source_look(sync->source, sync_looks, sync->snapshot, &state, counts, error))
+        return false;
+    if (strcmp(state.identity, sync->identity) != 0 || counts[LOOK_DOMAINS] >= LOOK_ROWS ||
+        counts[LOOK_LINKS] >= LOOK_ROWS)
+        return true;
+    *done = true;
+    if (strcmp(state.snapshot, sync->snapshot) == 0)
+        return true;
+    begin_pass(sync);
+    return source_looked(sync->source, LOOK_DOMAINS, on_changed_domain, sync, error) &&
+           source_looked(sync->source, LOOK_LINKS, on_changed_link, sync, error) &&
+           finish_pass(sync, &state, error);
+}
+
+static bool poll_changes(struct sync *sync, struct error *error)
+{
+    bool done = false;
+
+    if (!replica_writer_in_place(sync->writer))
+        return error_set(error, "somebody removed the replica");
+    if (*sync->identity && !poll_at_once(sync, &done, error))
+        return false;
+    if (!done && !poll_in_stream(sync, error))
         return false;
     metrics->sync_success_time_seconds = clock_wall_us() / US_PER_SECOND;
     return true;

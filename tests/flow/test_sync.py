@@ -293,3 +293,11 @@ def test_rows_written_with_triggers_switched_off(stack):
                        " where slug = %s", slug)
     stack.postgres.sql("alter table kudos.links enable always trigger before_write")
     wait_for(stack.kudos, slug, (302, "https://unstamped.example/"))
+
+
+def test_as_many_changes_as_a_poll_reads_at_once(stack):
+    # LOOK_ROWS (256) and around it: from there on they are read in a stream.
+    for count in (255, 256, 257, 600):
+        slugs = stack.add_links(count, prefix=f"look{count}x")
+        for slug in slugs:
+            assert head(stack.kudos, slug)[0] == 302, slug
