@@ -37,8 +37,6 @@ struct flight {
 static const struct statement limit_waits = {
     .sql = "select set_config('lock_timeout', '" GATHER_LOCK_MS "', true)"};
 
-static void dispatch(struct gather *gather);
-
 struct gather *gather_new(struct admin *admin)
 {
     struct gather *gather = calloc(1, sizeof *gather);
@@ -158,7 +156,6 @@ static void on_landed(const struct pool_answer *answer, void *argument)
     for (int i = 0; i < flight->count; i++)
         answer_one(answer, flight, i);
     free(flight);
-    dispatch(gather);
 }
 
 static bool goes_with(const struct create *a, const struct create *b)
@@ -230,7 +227,7 @@ static void launch(struct flight *flight)
     free(rows);
 }
 
-static void dispatch(struct gather *gather)
+void gather_round(struct gather *gather)
 {
     while (gather->flights < GATHER_FLIGHTS && !TAILQ_EMPTY(&gather->queue)) {
         gather->flights++;
@@ -257,5 +254,4 @@ void gather_insert(struct request *request, const struct resource *resource,
         json_array_append_new(create->parameters,
                               parameters[i] ? json_string(parameters[i]) : json_null());
     TAILQ_INSERT_TAIL(&request->admin->gather->queue, create, entry);
-    dispatch(request->admin->gather);
 }

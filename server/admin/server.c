@@ -246,6 +246,7 @@ static void serve(struct admin *admin)
 
     while (!admin->stopping || !may_end(admin, stop_us)) {
         event_base_loop(admin->base, EVLOOP_ONCE);
+        gather_round(admin->gather);
         live_round(admin->live);
         metrics->postgres_up = pool_up(admin->pool);
         if (pool_tried(admin->pool))

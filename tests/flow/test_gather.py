@@ -105,3 +105,21 @@ def test_one_that_waits_for_a_lock_holds_up_nobody(stack):
     holder.close()
     # 503 where the others took so long that its statement's time was over.
     assert waiting.response().status in (201, 503)
+
+
+def test_what_came_in_one_round_is_one_statement(stack):
+    # Fails where the first of them sets out alone and the others wait for it.
+    key = stack.kudos.key()
+    raws = [Raw(stack.kudos.admin_port) for _ in range(20)]
+    for raw in raws:  # accepted, and the key confirmed
+        raw.send(f"GET /v1/links?limit=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n")
+        assert raw.response().status == 200
+    stack.kudos.freeze("admin")
+    for raw in raws:
+        raw.send(message(key, {"destination": DESTINATION}))
+    stack.kudos.wake("admin")
+    made = [raw.response().json()["id"] for raw in raws]
+    for raw in raws:
+        raw.socket.close()
+    assert stack.postgres.value("select count(distinct xmin::text) from kudos.links"
+                                " where id = any (%s)", made) == 1
