@@ -433,7 +433,7 @@ static void read_batch(struct roster *roster)
         }
         row->number = roster->number++;
         row->line = line;
-        roster_row_read(row, roster->request, roster->plan.rows != NULL, json);
+        roster_row_read(row, roster->request, roster->plan.cells, json);
     }
     if (answered)
         return;

@@ -15,7 +15,7 @@
 
 /* --- body and query --- */
 
-/* What a CSV cannot say stands in the query; it becomes what a JSON body would be. */
+/* What rows cannot say stands in the query; it becomes what a JSON body would be. */
 static bool read_query(struct roster_plan *plan, struct request *request)
 {
     static const struct {
@@ -86,13 +86,8 @@ static bool read_body(struct roster_plan *plan, struct request *request)
 
     if (!intake_rows(request, &format))
         return false;
-    if (format == ROWS_NDJSON) {
-        request_problem(request, 415, "not-json",
-                        "Content-Type must be application/json or "
-                        "text/csv");
-        return false;
-    }
-    if (format == ROWS_CSV) {
+    if (format != ROWS_JSON) {
+        plan->cells = format == ROWS_CSV;
         plan->rows = rows_new(format, evhttp_request_get_input_buffer(request->http));
         plan->body = json_object();
         assert(plan->rows && plan->body);

@@ -10,8 +10,9 @@ struct rows;
 /* Set to zero to begin with. Everything in it is its own. */
 struct roster_plan {
     bool dry_run;
-    struct rows *rows;   /* of a CSV; NULL: "influencers" of the body */
-    json_t *body;        /* what was sent as JSON, or made of the query of a CSV */
+    struct rows *rows;   /* of NDJSON or a CSV; NULL: "influencers" of the body */
+    bool cells;          /* of a CSV: all members are texts */
+    json_t *body;        /* what was sent as JSON, or made of the query */
     char *code_template; /* NULL: no codes */
     char *percent;       /* of the codes; NULL: none */
     json_t *link, *code; /* what all new ones have in common, for set_sql.h */

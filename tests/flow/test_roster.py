@@ -147,6 +147,32 @@ def test_csv(stack):
     assert answer.status == 400 and "line 5" in answer.json()["detail"]
 
 
+def test_ndjson(stack):
+    where = campaign(stack, destination=None)
+    path, query = f"/v1/campaigns/{where['id']}/roster", "?template=%7BHANDLE%7D-%7BPERCENT%7D&percent=10"
+    query += "&destination=https://shop.example/lines"
+    kind = {"Content-Type": "application/x-ndjson"}
+    text = ('{"handle": "line1", "name": "Eins", "tags": ["a", "b"]}\n\n{"handle": "line2"}\n'
+            '{"handle": "line3", "tags": "a,b", "colour": 1}\n')
+    items = good(stack.kudos.admin("POST", path + query, text.encode(), kind), created=2, error=1)
+    assert [item["line"] for item in items] == [1, 3, 4]
+    assert {error["pointer"] for error in items[2]["errors"]} == {"/2/tags", "/2/colour"}
+    assert items[0]["code"]["code"] == "LINE1-10"
+    link = stack.kudos.admin("GET", f"/v1/links/{items[1]['link']['id']}").json()
+    assert link["destination"] == "https://shop.example/lines"
+    assert stack.kudos.admin("GET", f"/v1/influencers/{items[0]['influencer']}").json()[
+        "tags"] == ["a", "b"]
+    good(stack.kudos.admin("POST", path + query, text.encode(), kind), existed=2, error=1)
+    answer = stack.kudos.admin("POST", path + query, text.encode() + b"{]\n", kind)
+    assert "line 5" in problem(answer, 400, "malformed")["detail"]
+    for refused in ("text/plain", "application/xml", None):
+        answer = stack.kudos.admin("POST", path, text.encode(),
+                                   {"Content-Type": refused} if refused else None)
+        for allowed in ("application/json", "application/x-ndjson", "text/csv"):
+            assert allowed in problem(answer, 415)["detail"]
+    assert made(stack, where) == (2, 2, 2)
+
+
 def test_links_and_codes_have_more_in_common(stack):
     where = campaign(stack)
     item, = good(roster(stack, where, people(
