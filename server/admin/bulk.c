@@ -219,7 +219,7 @@ static bool is_found(const struct resource *resource, struct bulk_row *row, cons
         if (is_true(result, at, name))
             continue;
         snprintf(pointer, sizeof pointer, "/%s", resource->fields[i].name);
-        bulk_row_refuse(row, pointer, "there is none such in this workspace");
+        bulk_row_refuse(row, pointer, field_absent(&resource->fields[i]));
         found = false;
     }
     return found;

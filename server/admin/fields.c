@@ -315,6 +315,11 @@ int resource_bind(const struct resource *resource, const struct value *values,
 
 /* --- to JSON --- */
 
+const char *field_absent(const struct field *field)
+{
+    return field->absent ? field->absent : "there is none such in this workspace";
+}
+
 bool resource_found(const struct resource *resource, struct request *request,
                     const PGresult *result)
 {
@@ -332,7 +337,7 @@ bool resource_found(const struct resource *resource, struct request *request,
         if (*PQgetvalue(result, 0, column) == 't')
             continue;
         pointer_of(resource->fields[i].name, pointer, sizeof pointer);
-        request_bad_field(request, pointer, "there is none such in this workspace");
+        request_bad_field(request, pointer, "%s", field_absent(&resource->fields[i]));
         found = false;
     }
     return found;

@@ -70,8 +70,11 @@ struct field {
     const char *column;  /* NULL: never written to the resource's own row */
     const char *value;   /* SQL of the value from the parameter; NULL for "@" cast to its type */
     const char *missing; /* SQL when it is not given on creation; NULL: null */
-    const char *read;    /* SQL of what is shown; NULL: the column */
-    const char *filter;  /* SQL of a condition for lists, with @; NULL: equality */
+    /* What it is when it is not given on creation, with @ for the value of the reference `heir_of`; with
+     * FIELD_LOOKUP | FIELD_FOUND there must be something, and `absent` says what to do. */
+    const char *heir_of, *inherited, *absent;
+    const char *read;   /* SQL of what is shown; NULL: the column */
+    const char *filter; /* SQL of a condition for lists, with @; NULL: equality */
     /* Rows of another table that are the field's value, a JSON array v: SQL that writes them for the
      * row w ("insert … on conflict … do update") and that deletes those which are not in v. */
     const char *put_children, *drop_children;
@@ -80,6 +83,9 @@ struct field {
     const char *what;   /* one line for people and for OpenAPI */
     const char *schema; /* OpenAPI schema of a FIELD_JSON; NULL: an object */
 };
+
+/* What is wrong if the look-up of a field found nothing. */
+const char *field_absent(const struct field *field);
 
 /* A condition for lists that is no field: the SQL, with @. */
 struct filter {

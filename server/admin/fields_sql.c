@@ -92,22 +92,46 @@ static void put_replaced(FILE *out, const char *sql, const char *text)
     }
 }
 
+/* ", (…)": what a field that is not given inherits; `first` is the parameter of the first field. */
+static void put_inherited(FILE *out, const struct resource *resource, const struct field *field,
+                          int first, const char *row)
+{
+    size_t from = resource_field(resource, field->heir_of);
+
+    assert(from < resource->count);
+    for (size_t i = 0; i < from; i++)
+        first += field_parameters(&resource->fields[i]);
+    fputs(", (", out);
+    for (const char *sql = field->inherited; *sql; sql++) {
+        if (*sql == '@')
+            put_sql(out, field_value(&resource->fields[from]), first, row);
+        else
+            fputc(*sql, out);
+    }
+    fputc(')', out);
+}
+
 /* ", "-separated: every value, as v_N. */
 static void put_values(FILE *out, const struct resource *resource, int parameter, bool creating,
                        const char *row)
 {
     const char *comma = "";
+    int first = parameter;
 
     for (size_t i = 0; i < resource->count; i++) {
         const struct field *field = &resource->fields[i];
-        bool defaulted = creating && field->missing;
+        bool defaulted = creating && (field->missing || field->heir_of);
 
         if (field_parameters(field) == 0)
             continue;
         fprintf(out, "%s%s(", comma, defaulted ? "coalesce(" : "");
         put_sql(out, field_value(field), parameter, row);
-        fprintf(out, ")%s%s%s as v_%zu", defaulted ? ", " : "", defaulted ? field->missing : "",
-                defaulted ? ")" : "", i);
+        fputc(')', out);
+        if (creating && field->heir_of)
+            put_inherited(out, resource, field, first, row);
+        if (creating && field->missing)
+            fprintf(out, ", %s", field->missing);
+        fprintf(out, "%s as v_%zu", defaulted ? ")" : "", i);
         parameter += field_parameters(field);
         comma = ", ";
     }

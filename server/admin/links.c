@@ -19,6 +19,7 @@
 #include "server/links/slug.h"
 #include "shared/percent.h"
 
+#define NO_DESTINATION    "is required, unless the campaign has one"
 #define SLUG_ATTEMPTS_MAX 10 /* generated slugs tried before giving up */
 
 /* --- checks of single fields --- */
@@ -81,10 +82,13 @@ static const struct field link_fields[] = {
      .what = "The link to give out"},
     {.name = "destination",
      .type = FIELD_TEXT,
-     .flags = FIELD_WRITABLE | FIELD_REQUIRED,
+     .flags = FIELD_WRITABLE | FIELD_LOOKUP | FIELD_FOUND,
      .check = routing_check_destination,
      .column = "destination",
-     .what = "Where visitors go: an absolute http or https URL"},
+     .heir_of = "campaign",
+     .inherited = "select c.destination from kudos.campaigns c where c.id = @",
+     .absent = NO_DESTINATION,
+     .what = "Where visitors go: an absolute http or https URL; that of the campaign if absent"},
     {.name = "domain",
      .type = FIELD_TEXT,
      .flags = FIELD_CREATE | FIELD_LOOKUP | FIELD_FOUND | FIELD_FILTER,
@@ -199,6 +203,9 @@ static void check(struct request *request, struct change *change, unsigned use)
     const struct value *from = change_value(change, "starts_at");
     const struct value *until = change_value(change, "expires_at");
 
+    if (use == FIELD_CREATE && !json_object_get(request->body, "destination") &&
+        !json_object_get(request->body, "campaign"))
+        request_bad_field(request, "/destination", NO_DESTINATION);
     if (from->text && until->text && until->us <= from->us)
         request_bad_field(request, "/expires_at", "must be later than starts_at");
     routing_check_rules(request, "/rules", change_value(change, "rules"));

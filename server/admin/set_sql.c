@@ -48,23 +48,57 @@ static void put_rows(FILE *out, const struct resource *links)
     fputs(")), ", out);
 }
 
+/* The number of the field `name`. */
+static size_t number_of(const struct resource *links, const char *name)
+{
+    size_t i = 0;
+
+    while (strcmp(links->fields[i].name, name) != 0)
+        assert(++i < links->count);
+    return i;
+}
+
+/* "(…)": the value of field i. */
+static void put_value(FILE *out, const struct field *field, size_t i)
+{
+    fputc('(', out);
+    if (field->type == FIELD_REFERENCE)
+        fprintf(out, "case when r.t_%zu is not null then r.t_%zu else ", i, i);
+    put_named(out, field_value(field), i);
+    fputs(field->type == FIELD_REFERENCE ? " end)" : ")", out);
+}
+
+/* ", (…)": what a field that is not given inherits. */
+static void put_inherited(FILE *out, const struct resource *links, const struct field *field)
+{
+    size_t from = number_of(links, field->heir_of);
+
+    fputs(", (", out);
+    for (const char *sql = field->inherited; *sql; sql++) {
+        if (*sql == '@')
+            put_value(out, &links->fields[from], from);
+        else
+            fputc(*sql, out);
+    }
+    fputc(')', out);
+}
+
 /* ", (…) as v_3, …": every value. */
 static void put_values(FILE *out, const struct resource *links, bool creating)
 {
     for (size_t i = 0; i < links->count; i++) {
         const struct field *field = &links->fields[i];
-        bool defaulted = creating && field->missing;
+        bool defaulted = creating && (field->missing || field->heir_of);
 
         if (!is_written(field))
             continue;
-        fprintf(out, ", %s(", defaulted ? "coalesce(" : "");
-        if (field->type == FIELD_REFERENCE)
-            fprintf(out, "case when r.t_%zu is not null then r.t_%zu else ", i, i);
-        put_named(out, field_value(field), i);
-        fputs(field->type == FIELD_REFERENCE ? " end)" : ")", out);
-        if (defaulted)
-            fprintf(out, ", %s)", field->missing);
-        fprintf(out, " as v_%zu", i);
+        fputs(defaulted ? ", coalesce(" : ", ", out);
+        put_value(out, field, i);
+        if (creating && field->heir_of)
+            put_inherited(out, links, field);
+        if (creating && field->missing)
+            fprintf(out, ", %s", field->missing);
+        fprintf(out, "%s as v_%zu", defaulted ? ")" : "", i);
     }
 }
 
@@ -125,16 +159,6 @@ static void put_insert(FILE *out, const struct resource *resource, const char *r
             returning ? ", " : "", returning ? returning : "");
     put_oks(out, resource, true);
     fputs(", w.* from v left join w on w.id = v.id order by v.i", out);
-}
-
-/* The number of the field `name`. */
-static size_t number_of(const struct resource *links, const char *name)
-{
-    size_t i = 0;
-
-    while (strcmp(links->fields[i].name, name) != 0)
-        assert(++i < links->count);
-    return i;
 }
 
 static void put_find(FILE *out, const struct resource *links)

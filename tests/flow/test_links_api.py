@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 
-from support.api import make_key, make_workspace, pointers, problem
+from support.api import audit, make, make_key, make_workspace, pointers, problem, unique
 from support.http import Raw
 from support.service import ROOT
 from support.wait import wait_until
@@ -156,7 +156,41 @@ def test_all_bad_fields_at_once(stack):
         "/destination", "/slug", "/domain", "/campaign", "/influencer", "/redirect_status",
         "/pass_query", "/starts_at", "/fallback", "/title", "/id", "/colour~0~1"}
     body = problem(stack.kudos.admin("POST", "/v1/links", {"slug": "x"}), 422)
-    assert body["errors"] == [{"pointer": "/destination", "detail": "is required"}]
+    assert body["errors"] == [{"pointer": "/destination",
+                               "detail": "is required, unless the campaign has one"}]
+
+
+def test_a_link_leads_where_its_campaign_does(stack):
+    slugs = [unique("home-"), unique("homeless-")]
+    homes = ["https://example.com/campaign?size=M", None]
+    for slug, home in zip(slugs, homes):
+        make(stack, "/v1/campaigns", {"name": "C", "slug": slug, "objective": "launch",
+                                      "destination": home})
+    made = make(stack, "/v1/links", {"campaign": slugs[0], "click_id": False})
+    assert made["destination"] == homes[0] and made["live"] is True
+    assert stack.kudos.get("/" + made["slug"]).location == homes[0]
+    assert audit(stack, "link", made["id"])[0][2]["destination"] == homes[0]
+    own = make(stack, "/v1/links", {"campaign": slugs[0], "destination": DESTINATION})
+    assert own["destination"] == DESTINATION
+    for headers in ({}, {"Idempotency-Key": unique("key-")}):
+        answer = stack.kudos.admin("POST", "/v1/links", {"campaign": slugs[1]}, headers)
+        assert problem(answer, 422)["errors"] == [{
+            "pointer": "/destination", "detail": "is required, unless the campaign has one"}]
+    found = {"campaign": slugs[0], "external_id": unique("ext-")}
+    again = make(stack, "/v1/links", found)
+    assert again["destination"] == homes[0]
+    assert make(stack, "/v1/links", found, status=200)["id"] == again["id"]
+    assert stack.kudos.admin("PATCH", f"/v1/links/{again['id']}", {"campaign": None}).json()[
+        "destination"] == homes[0]
+    bulk = stack.kudos.admin("POST", "/v1/links/bulk/create", [
+        {"campaign": slugs[0]}, {"campaign": slugs[1]}, {"title": "nowhere"},
+        {"campaign": slugs[1], "destination": DESTINATION}]).json()
+    assert [item["status"] for item in bulk["items"]] == ["created", "error", "error", "created"]
+    assert [error for item in bulk["items"] for error in item.get("errors", [])] == [
+        {"pointer": f"/{row}/destination", "detail": "is required, unless the campaign has one"}
+        for row in (1, 2)]
+    shown = stack.kudos.admin("GET", f"/v1/links/{bulk['items'][0]['id']}").json()
+    assert shown["destination"] == homes[0]
 
 
 @pytest.mark.parametrize("fields, pointer", [
