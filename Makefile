@@ -34,13 +34,13 @@ ALL_CFLAGS  = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(FORTIFY) $(SANITIZ
               -I. -D_GNU_SOURCE -DKUDOS_VERSION='"$(VERSION)"' $(PKG_CFLAGS) -MMD -MP
 ALL_LDFLAGS = $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(SANITIZE)
 
-SOURCES   := $(sort $(wildcard shared/*.c server/*.c server/*/*.c))
+SOURCES   := $(sort $(wildcard shared/*.c server/*.c server/*/*.c server/*/*/*.c))
 LIBRARY   := $(filter-out server/main.c,$(SOURCES))
 LOADTEST  := $(sort $(wildcard loadtest/*.c))
 UNIT      := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ      := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 DATA      := $(wildcard server/schema/*.sql server/clicks/*.lua server/visitor/*.json server/visitor/*.txt server/links/*.txt server/redirect/*.js loadtest/*.txt)
-C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] loadtest/*.[ch] loadtest/*/*.[ch] tests/*/*.[ch]))
+C_FILES   := $(sort $(wildcard shared/*.[ch] server/*.[ch] server/*/*.[ch] server/*/*/*.[ch] loadtest/*.[ch] loadtest/*/*.[ch] tests/*/*.[ch]))
 
 # What a redirect runs through is optimised across files in the product; the objects can be linked
 # without that too, for tests. LTO= turns it off.

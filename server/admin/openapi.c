@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/admin/fields.h"
-#include "server/admin/list.h"
+#include "server/admin/fields/fields.h"
+#include "server/admin/fields/list.h"
 #include "server/admin/routes.h"
 
 #define NAME_MAX_BYTES 128

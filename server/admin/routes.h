@@ -1,7 +1,7 @@
 #pragma once
 /* The route table: one row per route. Adding a route is a row here and a handler in the file of its
  * resource; /v1/openapi.json is made from the same rows. */
-#include "server/admin/request.h"
+#include "server/admin/request/request.h"
 #include "shared/error.h"
 
 struct resource;

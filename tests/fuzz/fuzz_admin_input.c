@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin/input.h"
-#include "server/admin/list.h"
-#include "server/admin/query.h"
+#include "server/admin/fields/list.h"
+#include "server/admin/request/input.h"
+#include "server/admin/request/query.h"
 #include "server/admin/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

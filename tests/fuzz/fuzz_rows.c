@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin/csv.h"
-#include "server/admin/rows.h"
+#include "server/admin/bulk/csv.h"
+#include "server/admin/bulk/rows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

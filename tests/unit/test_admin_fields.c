@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "server/admin/auth.h"
-#include "server/admin/fields.h"
-#include "server/admin/money.h"
+#include "server/admin/fields/fields.h"
+#include "server/admin/fields/money.h"
+#include "server/admin/request/auth.h"
 
 static bool check_even(struct value *value, struct error *error)
 {

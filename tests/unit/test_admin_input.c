@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "server/admin/input.h"
-#include "server/admin/list.h"
-#include "server/admin/query.h"
+#include "server/admin/fields/list.h"
+#include "server/admin/request/input.h"
+#include "server/admin/request/query.h"
 #include "server/admin/routes.h"
 
 static void test_utf8(void **state)

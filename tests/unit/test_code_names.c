@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "server/admin/code_names.h"
+#include "server/admin/bulk/code_names.h"
 #include "server/links/slug.h"
 
 static const char *name_of(const char *code_template, const char *handle, const char *percent,

@@ -10,7 +10,7 @@
 
 #include <event2/buffer.h>
 
-#include "server/admin/csv.h"
+#include "server/admin/bulk/csv.h"
 
 /* Reads `text` in pieces that grow by `step` bytes; the cells as "a|b/c|d", or the error. */
 static const char *read_all(const char *text, size_t step)

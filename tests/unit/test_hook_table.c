@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "server/admin/hook_sources.h"
+#include "server/admin/hooks/hook_sources.h"
 
 #define SOURCE(id, kind, more)                                                                \
     "{\"id\":" #id ",\"workspace\":7,\"kind\":\"" kind "\",\"secrets\":[\"a\"],\"previous\":" \

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "server/admin/import_map.h"
+#include "server/admin/bulk/import_map.h"
 
 /* What becomes of a row: "{link} created clicks", or "part: error". */
 static const char *read_row(const char *source, const char *text)

@@ -10,7 +10,7 @@
 
 #include <event2/buffer.h>
 
-#include "server/admin/rows.h"
+#include "server/admin/bulk/rows.h"
 
 /* All rows, as "{…}{…}", or the error. */
 static const char *read_all(enum rows_format format, const char *text, size_t length)

@@ -1,5 +1,0 @@
-#pragma once
-/* Codes: what buyers type, and what it takes off. */
-#include "server/admin/fields.h"
-
-extern struct resource codes_resource;

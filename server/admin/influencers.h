@@ -1,5 +1,0 @@
-#pragma once
-/* Influencers: the people who recommend, with their profiles. */
-#include "server/admin/fields.h"
-
-extern struct resource influencers_resource;

@@ -1,0 +1,46 @@
+/* GET /v1/audit-log. See audit.h. */
+#include "server/admin/resources/audit.h"
+
+static const struct field audit_fields[] = {
+    {.name = "id", .type = FIELD_INTEGER, .column = "id", .what = "Number of the entry"},
+    {.name = "time", .type = FIELD_TIME, .column = "time", .what = "When"},
+    {.name = "key",
+     .type = FIELD_INTEGER,
+     .flags = FIELD_FILTER,
+     .column = "key_id",
+     .what = "The API key that did it; null: none, as on the command line"},
+    {.name = "key_name",
+     .read = "(select k.name from kudos.api_keys k where k.id = t.key_id)",
+     .what = "What the key is for"},
+    {.name = "action",
+     .flags = FIELD_FILTER,
+     .column = "action",
+     .what = "create, update, archive, revoke, rotate, …"},
+    {.name = "resource",
+     .flags = FIELD_FILTER,
+     .column = "resource",
+     .what = "Kind of thing: link, campaign, influencer, …"},
+    {.name = "resource_id",
+     .type = FIELD_INTEGER,
+     .flags = FIELD_FILTER,
+     .column = "resource_id",
+     .what = "Which one"},
+    {.name = "before",
+     .type = FIELD_JSON,
+     .column = "before",
+     .what = "The members that changed, as they were; null for something new"},
+    {.name = "after",
+     .type = FIELD_JSON,
+     .column = "after",
+     .what = "The members that changed, as they became"},
+};
+
+struct resource audit_resource = {
+    .name = "audit_entry",
+    .path = "/v1/audit-log",
+    .table = "kudos.audit_log",
+    .fields = audit_fields,
+    .count = sizeof audit_fields / sizeof audit_fields[0],
+    .filters = {{"since", "t.time >= @::timestamptz", "Only from this time on", FIELD_TIME},
+                {"until", "t.time < @::timestamptz", "Only before this time", FIELD_TIME}},
+};
