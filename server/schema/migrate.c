@@ -37,6 +37,7 @@ EMBED(schema_021, "server/schema/021_touches.sql");
 EMBED(schema_022, "server/schema/022_refunds.sql");
 EMBED(schema_023, "server/schema/023_performance.sql");
 EMBED(schema_024, "server/schema/024_content.sql");
+EMBED(schema_035, "server/schema/035_link_lists.sql");
 
 static const struct migration {
     const char *name;
@@ -67,6 +68,7 @@ static const struct migration {
     {"022_refunds", schema_022},
     {"023_performance", schema_023},
     {"024_content", schema_024},
+    {"035_link_lists", schema_035},
     /* clang-format on */
 };
 

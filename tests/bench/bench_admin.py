@@ -165,12 +165,14 @@ def bench_list(stack):
     begun = time.perf_counter()
     for at in range(0, LIST, 500000):
         stack.postgres.sql(
-            "insert into kudos.links (workspace_id, domain_id, campaign_id, slug, destination)"
-            " select workspace_id, id, case when n %% 1000 = 0 then %s end, 'l' || n,"
-            " 'https://shop.example.com/p/' || n from kudos.domains,"
-            " generate_series(%s, %s) n where is_default", campaign, at + 1,
+            "insert into kudos.links (workspace_id, domain_id, campaign_id, slug, destination, tags,"
+            " state) select workspace_id, id, case when n %% 1000 = 0 then %s end, 'l' || n,"
+            " 'https://shop.example.com/p/' || n, case when n %% 10 = 0 then"
+            " array['tenth', 'one of 500th ' || n / 10 %% 50] else '{}' end,"
+            " (case when n %% 50 = 1 then 'archived' else 'active' end)::kudos.link_state"
+            " from kudos.domains, generate_series(%s, %s) n where is_default", campaign, at + 1,
             min(at + 500000, LIST))
-    stack.postgres.sql("analyze kudos.links", superuser=True)
+    stack.postgres.sql("analyze kudos.links, kudos.link_tags", superuser=True)
     say(f"(filling {LIST} links)", f"{time.perf_counter() - begun:.0f} s")
     admin = stack.service("lists", roles="admin", settings={"live_timeout_ms": 0})
     admin.start()
@@ -178,6 +180,10 @@ def bench_list(stack):
     last = admin.admin("GET", "/v1/links?limit=1000").json()["next_cursor"]
     for what, query in (("first page of 100", "limit=100"), ("a page of 1,000", "limit=1000"),
                         ("page of a campaign", f"limit=100&campaign={campaign}"),
+                        ("page of a tag", "limit=100&tag=tenth"),
+                        ("page of a rarer tag", "limit=100&tag=one%20of%20500th%207"),
+                        ("page of the archived", "limit=100&state=archived"),
+                        ("page of a domain without any", "limit=100&domain=empty.example"),
                         ("by slug", f"slug=l{LIST // 3}"),
                         ("a later page", f"limit=100&cursor={middle or last}")):
         times = []

@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 
-from support.api import audit, make, make_key, make_workspace, pointers, problem, unique
+from support.api import audit, ids, make, make_key, make_workspace, pointers, problem, unique
 from support.http import Raw
 from support.service import ROOT
 from support.wait import wait_until
@@ -142,6 +142,72 @@ def test_slug_in_utf8(stack):
     assert link["slug"] == "frühling"
     assert link["short_url"].endswith("/fr%C3%BChling")
     assert stack.kudos.get("/" + urllib.parse.quote("frühling")).location == DESTINATION
+
+
+def tags_apart(stack):
+    """Rows that are in only one of kudos.links.tags and kudos.link_tags."""
+    return stack.postgres.sql(
+        "select 'kept', x.* from (table kudos.link_tags except"
+        " select l.workspace_id, t, l.id from kudos.links l, unnest(l.tags) t) x"
+        " union all select 'missing', x.* from (select l.workspace_id, t, l.id"
+        " from kudos.links l, unnest(l.tags) t except table kudos.link_tags) x")
+
+
+def test_lists_by_tag(stack):
+    tag, other = unique("tag-"), unique("tag-")
+    made = [make(stack, "/v1/links", {"destination": DESTINATION, "tags": tags})["id"]
+            for tags in ([tag], [tag, other, tag], [other], [], [tag])]
+    assert ids(stack, "/v1/links", f"tag={tag}&limit=2") == [made[4], made[1], made[0]]
+    assert ids(stack, "/v1/links", f"tag={other}") == [made[2], made[1]]
+    assert stack.kudos.admin("PATCH", f"/v1/links/{made[1]}", {"tags": [other]}).status == 200
+    assert stack.kudos.admin("PATCH", f"/v1/links/{made[0]}", {"tags": []}).status == 200
+    assert stack.kudos.admin("PATCH", f"/v1/links/{made[3]}", {"tags": [tag]}).status == 200
+    assert ids(stack, "/v1/links", f"tag={tag}&limit=1") == [made[4], made[3]]
+    answer = stack.kudos.admin("POST", "/v1/links/bulk/update", [
+        {"id": made[4], "tags": [other]}, {"id": made[2], "tags": [tag]}, {"id": made[1], "tags": []}])
+    assert answer.json()["updated"] == 3
+    stack.kudos.admin("DELETE", f"/v1/links/{made[3]}")
+    assert ids(stack, "/v1/links", f"tag={tag}") == [made[2]]
+    assert ids(stack, "/v1/links", f"tag={tag}&state=all") == [made[3], made[2]]
+    stack.postgres.sql("update kudos.links set tags = %s where id = %s", [tag, other], made[0])
+    assert ids(stack, "/v1/links", f"tag={tag}&campaign=nowhere") == []
+    assert ids(stack, "/v1/links", f"tag={other}") == [made[4], made[0]]
+    lines = stack.kudos.admin("GET", f"/v1/links.ndjson?tag={other}").text.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [made[4], made[0]]
+    found = stack.kudos.admin("GET", f"/v1/search?q={other}").json()["items"]
+    assert sorted(item["id"] for item in found) == sorted([made[4], made[0]])
+    assert tags_apart(stack) == []
+
+
+def test_what_few_links_have_is_not_looked_for_among_all(make_stack):
+    """A page is planned for the number of links that fit, not for the average."""
+    stack = make_stack(roles="admin", settings={"live_timeout_ms": 0})
+    stack.start()
+    make(stack, "/v1/domains", {"host": "empty.example"})
+    for name in ("rare", "all"):
+        make(stack, "/v1/campaigns", {"name": name, "slug": name, "objective": "launch"})
+        make(stack, "/v1/influencers", {"handle": name})
+    make(stack, "/v1/links", {"destination": DESTINATION, "tags": ["rare"], "campaign": "rare",
+                              "influencer": "rare"})
+    stack.postgres.sql(
+        "insert into kudos.links (workspace_id, domain_id, slug, destination, campaign_id,"
+        " influencer_id, tags) select d.workspace_id, d.id, 'many' || n, 'https://example.com/',"
+        " c.id, i.id, '{all}' from kudos.domains d, kudos.campaigns c, kudos.influencers i,"
+        " generate_series(1, 30000) n where is_default and c.slug = 'all' and i.handle = 'all'")
+    stack.postgres.sql("analyze kudos.links", superuser=True)
+    stack.postgres.sql("analyze kudos.link_tags", superuser=True)
+
+    def rows_read():
+        stack.kudos.stop()  # its sessions tell now what they have read
+        stack.kudos.start()
+        return stack.postgres.value(
+            "select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = 'links'")
+    for query, count in (("domain=empty.example", 0), ("domain=nowhere.example", 0), ("tag=rare", 1),
+                         ("tag=all&limit=10", 10), ("campaign=rare", 1), ("influencer=rare", 1)):
+        before = rows_read()
+        shown = stack.kudos.admin("GET", f"/v1/links?{query}").json()["items"]
+        assert len(shown) == count, query
+        assert rows_read() - before < 1000, query
 
 
 # What is refused ----------------------------------------------------------------------------------

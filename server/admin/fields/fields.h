@@ -87,7 +87,7 @@ struct field {
 /* What is wrong if the look-up of a field found nothing. */
 const char *field_absent(const struct field *field);
 
-/* A condition for lists that is no field: the SQL, with @. */
+/* A condition for lists that is no field: the SQL, with @; $2 is the id that the page lies below. */
 struct filter {
     const char *parameter;
     const char *sql;

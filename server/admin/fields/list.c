@@ -173,6 +173,7 @@ void list_put_where(FILE *out, struct request *request, const struct resource *r
         fprintf(out, "($1::bigint is null or t.%s = $1::bigint)", resource->tenant);
     else
         fputs("t.workspace_id = $1::bigint", out);
+    fputs(" and t.id < $2::bigint", out);
     for (size_t i = 0; i < request->query.count; i++) {
         const char *name = request->query.names[i], *value = request->query.values[i];
         const struct filter *filter = find_filter(resource, name);
@@ -217,9 +218,8 @@ static void put_list(FILE *out, struct request *request, struct list *list)
     const struct resource *resource = list->resource;
 
     fprintf(out, "select %s from %s as t where ", resource->shown, resource->table);
-    list_put_where(out, request, resource, "limit cursor", list->parameters, &list->count);
     list->parameters[list->count++] = list->after;
-    fprintf(out, " and t.id < $%d::bigint", list->count);
+    list_put_where(out, request, resource, "limit cursor", list->parameters, &list->count);
     list->parameters[list->count++] = list->rows;
     fprintf(out, " order by t.id desc limit $%d::bigint", list->count);
     assert(list->count <= POOL_PARAMETERS_MAX);

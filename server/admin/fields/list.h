@@ -12,9 +12,9 @@
 /* The handler: answers {"items": […], "next_cursor": …}. Ends the request. */
 void resource_on_list(struct request *request);
 
-/* A piece of a statement, from "select … where t.workspace_id = $1::bigint" on, with the filters of
- * the request's query, for a resource; parameters are added from *count on (the first is the
- * workspace, filled by the caller). Notes bad parameters; `others` are names that the caller reads
+/* A piece of a statement, from "select … where t.workspace_id = $1::bigint and t.id < $2::bigint" on,
+ * with the filters of the request's query, for a resource; parameters are added from *count on (the
+ * caller has filled workspace and id). Notes bad parameters; `others` are names that the caller reads
  * itself ("limit cursor"). What was sent travels as parameters only. */
 void list_put_where(FILE *out, struct request *request, const struct resource *resource,
                     const char *others, const char **parameters, int *count);

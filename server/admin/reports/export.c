@@ -266,10 +266,9 @@ static void put_list(FILE *out, struct export *export)
     const struct resource *resource = export->resource;
 
     fprintf(out, "select %s from %s as t where ", resource->shown, resource->table);
-    list_put_where(out, export->request, resource, "", export->parameters, &export->count);
     export->parameters[export->count++] = export->after;
-    fprintf(out, " and t.id < $%d::bigint order by t.id desc limit %d", export->count,
-            EXPORT_PAGE_ROWS + 1);
+    list_put_where(out, export->request, resource, "", export->parameters, &export->count);
+    fprintf(out, " order by t.id desc limit %d", EXPORT_PAGE_ROWS + 1);
     assert(export->count <= POOL_PARAMETERS_MAX);
 }
 

@@ -97,7 +97,7 @@ static const struct field link_fields[] = {
      .value = "(select id from kudos.domains where case when @::text is null then is_default"
               " else host = lower(@::text) and (workspace_id = $1::bigint or is_default) end)",
      .read = "(select d.host from kudos.domains d where d.id = t.domain_id)",
-     .filter = "t.domain_id = (select id from kudos.domains where host = lower(@::text))",
+     .filter = "t.domain_id = kudos.domain_named(@::text)",
      .what = "Host that the link lives on; the default domain if absent"},
     {.name = "campaign",
      .type = FIELD_REFERENCE,
@@ -105,6 +105,7 @@ static const struct field link_fields[] = {
      .longest = NAMED_LONGEST,
      .column = "campaign_id",
      .value = NAMED_CAMPAIGN,
+     .filter = "t.campaign_id = kudos.campaign_named($1::bigint, @::bigint, #::text)",
      .what = "Campaign that the link counts for: its id or slug"},
     {.name = "influencer",
      .type = FIELD_REFERENCE,
@@ -112,6 +113,7 @@ static const struct field link_fields[] = {
      .longest = NAMED_LONGEST,
      .column = "influencer_id",
      .value = NAMED_INFLUENCER,
+     .filter = "t.influencer_id = kudos.influencer_named($1::bigint, @::bigint, #::text)",
      .what = "Influencer that the link was made for: their id or handle"},
     {.name = "title",
      .type = FIELD_TEXT,
@@ -258,7 +260,11 @@ struct resource links_resource = {
     .external = "external_id",
     .gathered = true,
     .replicated = true,
-    .filters = {FILTER_TAG},
+    .filters = {{"tag",
+                 "t.id in (select x.link_id from kudos.link_tags x"
+                 " where x.workspace_id = $1::bigint and x.tag = @::text"
+                 " and x.link_id < $2::bigint)",
+                 "Only those that have this tag", FIELD_TEXT}},
     .uniques = {{"links_domain_id_slug_key_key", "/slug", "slug-taken",
                  "is taken on this domain (archived links keep their slugs)"},
                 {"links_external", "/external_id", "external-id-taken", "another link has it"}},
