@@ -77,6 +77,7 @@ static void print_database(const json_t *database)
            ", lost %" PRId64 "\n",
            number(database, "rows"), good ? "each once, rollups equal rows" : "which do not add up",
            number(database, "quarantined"), number(database, "gaps"), number(database, "lost"));
+    printf("daily figures: %" PRId64 " days looked at\n", number(database, "days"));
     printf("conversions: %" PRId64 " reports, %" PRId64 " not recorded yet, %" PRId64
            " of them failed\n",
            number(database, "conversions"), number(database, "conversions_waiting"),

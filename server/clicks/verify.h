@@ -20,8 +20,8 @@
 json_t *verify_partition(PGconn *connection, struct redis *redis, unsigned partition,
                          struct error *error) MUST_CHECK;
 
-/* Rows against watermarks and rollups, in one snapshot. A new object: {"kept_from" (null: all rows
- * are kept), "rows", "quarantined", "gaps", "lost", "conversions" (that came through a journal),
+/* Rows against watermarks, rollups and daily figures, in one snapshot. A new object: {"kept_from"
+ * (null: all rows are kept), "days" (whose daily figures were looked at, verify_daily.h), "rows", "quarantined", "gaps", "lost", "conversions" (that came through a journal),
  * "conversions_waiting" (not recorded yet), "conversions_failed" (waiting since they could not be),
  * "problems"}. */
 json_t *verify_database(PGconn *connection, struct error *error) MUST_CHECK;

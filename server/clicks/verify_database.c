@@ -1,13 +1,14 @@
 /* verify_database(): see verify.h.
  *
  * All in one REPEATABLE READ snapshot, which needs no lock: flush commits rows, rollup and watermark
- * together or not at all. Every kept row is read once; on a large database that takes a while, and
- * holds up nobody. */
+ * together or not at all. Every kept row is read; on a large database that takes a while, and holds up
+ * nobody. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/clicks/verify.h"
+#include "server/clicks/verify_daily.h"
 #include "server/clicks/verify_problem.h"
 #include "server/stores/postgres.h"
 
@@ -140,7 +141,8 @@ static bool check(PGconn *connection, json_t *result, json_t *problems, struct e
                         all_kept ? json_null() : json_string(PQgetvalue(row, 0, 0)));
     good = count(connection, result, error) &&
            check_origins(connection, all_kept, problems, error) &&
-           check_rollups(connection, PQgetvalue(row, 0, 0), problems, error);
+           check_rollups(connection, PQgetvalue(row, 0, 0), problems, error) &&
+           verify_daily(connection, result, problems, error);
     PQclear(row);
     return good;
 }

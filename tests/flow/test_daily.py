@@ -156,6 +156,33 @@ def test_another_time_zone(stack, brand):
     assert differences(stack) == []
 
 
+@pytest.mark.parametrize("figure", ["uniques_daily set visitors = visitors + 1 where grain = 'pair'",
+                                    "uniques_daily set bot = bot + 1 where grain = 'workspace'",
+                                    "clicks_daily set human = human - 1 where human > 0 and link_id = 2",
+                                    "clicks_daily set app = '{\"\": [1, 1]}' where clicks > 1 and link_id = 2"])
+def test_verify_finds_wrong_figures(stack, brand, figure):
+    """Of built days; not of those that are to be built again."""
+    feed(stack, brand, 200, days=[3, 4])
+    build(stack)
+    stack.assert_consistent()
+    table, change = figure.split(" ", 1)
+    day, before = stack.postgres.sql(f"select max(day), count(*) from kudos.{table} where workspace_id = %s", brand[0])[0]
+    stack.postgres.sql(f"update kudos.{table} {change} and workspace_id = %s and day = %s", brand[0], day)
+    done = stack.verify()
+    assert done.returncode == 1 and "NOT consistent" in done.stdout
+    assert f"problem: day {day} (Pacific/Auckland), workspace {brand[0]}" in done.stdout, done.stdout
+    stack.postgres.sql("insert into kudos.days_touched (hour) values (%s::timestamp at time zone 'Pacific/Auckland')", day)
+    assert stack.verify().returncode == 0
+    build(stack)
+    stack.assert_consistent()
+    stack.postgres.sql(f"delete from kudos.{table} where workspace_id = %s and day = %s", brand[0], day)
+    assert "daily figures nothing, rows {" in stack.verify().stdout or table == "clicks_daily"
+    assert stack.verify().returncode == 1
+    stack.postgres.sql("insert into kudos.days_touched (hour) values (%s::timestamp at time zone 'Pacific/Auckland')", day)
+    build(stack)
+    assert stack.postgres.value(f"select count(*) from kudos.{table} where workspace_id = %s", brand[0]) == before
+
+
 def test_values_without_end(stack, brand):
     """Whatever strangers send as their referrer, a link has a bounded number of rows."""
     feeder = Feeder(stack)
