@@ -1,6 +1,6 @@
 #pragma once
 /* Daily figures: kudos.clicks_daily and kudos.uniques_daily, of days that are over, and what is known
- * of the clicks of conversions. The flusher of partition 0 has them made, on a connection of its own
+ * of the clicks of conversions, and sums of earnings. The flusher of partition 0 has them made, on a connection of its own
  * and without ever waiting for it, so that clicks never do.
  *
  * Each statement is one transaction about one day, or some hundred conversions; of several machines

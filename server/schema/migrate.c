@@ -38,6 +38,7 @@ EMBED(schema_022, "server/schema/022_refunds.sql");
 EMBED(schema_023, "server/schema/023_performance.sql");
 EMBED(schema_024, "server/schema/024_content.sql");
 EMBED(schema_035, "server/schema/035_link_lists.sql");
+EMBED(schema_025, "server/schema/025_earned.sql");
 
 static const struct migration {
     const char *name;
@@ -69,6 +70,7 @@ static const struct migration {
     {"023_performance", schema_023},
     {"024_content", schema_024},
     {"035_link_lists", schema_035},
+    {"025_earned", schema_025},
     /* clang-format on */
 };
 
