@@ -1,10 +1,10 @@
 #pragma once
-/* Daily figures: kudos.clicks_daily and kudos.uniques_daily, of days that are over, and what is known
- * of the clicks of conversions, and sums of earnings. The flusher of partition 0 has them made, on a connection of its own
- * and without ever waiting for it, so that clicks never do.
+/* Daily figures: kudos.clicks_daily and kudos.uniques_daily, of days that are over; what is known of
+ * the clicks of conversions; and sums of earnings. The flusher of partition 0 has them made, on a
+ * connection of its own and without ever waiting for it, so that clicks never do.
  *
- * Each statement is one transaction about one day, or some hundred conversions; of several machines
- * one is at work (an advisory lock). What to do is kept in PostgreSQL, so a crash anywhere, here or
+ * Each statement is one transaction about one day, some hundred conversions, or a second's work; of
+ * several machines one is at work (an advisory lock). What to do is kept in PostgreSQL, so a crash anywhere, here or
  * there, leaves a statement undone or done, and the next one goes on. */
 #include <libpq-fe.h>
 #include <stdbool.h>
