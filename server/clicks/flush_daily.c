@@ -14,6 +14,7 @@
 static const char *const STATEMENTS[] = {
     "select kudos.find_conversion_clicks(500)",
     "select kudos.build_day()",
+    "select kudos.build_models(1000)",
     /* A second's work at most, once a round: what is not kept is computed when it is asked for. */
     "select 0 from kudos.build_earnings()",
 };

@@ -39,6 +39,7 @@ EMBED(schema_023, "server/schema/023_performance.sql");
 EMBED(schema_024, "server/schema/024_content.sql");
 EMBED(schema_035, "server/schema/035_link_lists.sql");
 EMBED(schema_025, "server/schema/025_earned.sql");
+EMBED(schema_026, "server/schema/026_models.sql");
 
 static const struct migration {
     const char *name;
@@ -71,6 +72,7 @@ static const struct migration {
     {"024_content", schema_024},
     {"035_link_lists", schema_035},
     {"025_earned", schema_025},
+    {"026_models", schema_026},
     /* clang-format on */
 };
 

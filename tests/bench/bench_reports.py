@@ -112,17 +112,17 @@ SALES = """
 create temp table made on commit drop as
 select c.*, row_number() over () as k, 'o' || %(day)s || '-' || c.seq as order_key,
        nextval(pg_get_serial_sequence('kudos.conversions', 'id')) as id
-  from (select * from kudos.%(partition)s where verdict = 'human' order by hashint8(seq) limit %(sales)s) c;
+  from (select * from kudos.%(partition)s where verdict = 'human' order by hashint8(seq * 90 + %(day)s) limit %(sales)s) c;
 insert into kudos.conversions (id, workspace_id, event, key, order_id, amount_minor, currency, occurred_at,
     occurred_told, path, verified, click_id, click_verified, click_origin, click_seq, click_link_id, click_time,
     code, code_verified, customer, status, via, reason, influencer_id, campaign_id)
 overriding system value
 select h.id, h.workspace_id, case when h.k %% 10 = 0 then 'lead' else 'sale' end, h.order_key, h.order_key,
-    1000 + hashint8(h.seq) & 8191, 'EUR', h.time + interval '20 minutes', true, 'api', true,
+    1000 + hashint8(h.seq + %(day)s) & 8191, 'EUR', h.time + interval '20 minutes', true, 'api', true,
     case when h.k %% 3 > 0 then 'x' || h.order_key end, true, case when h.k %% 3 > 0 then h.origin end,
     case when h.k %% 3 > 0 then h.seq end, case when h.k %% 3 > 0 then h.link_id end,
     case when h.k %% 3 > 0 then h.time end, case when h.k %% 2 = 0 or h.k %% 3 = 0 then 'CODE' || l.n end, true,
-    case when h.k %% 4 < 2 then decode(md5('c' || (hashint8(h.seq) & 2147483647) %% (%(sales)s * 15)), 'hex') end,
+    case when h.k %% 4 < 2 then decode(md5('c' || (hashint8(h.seq * 97 + %(day)s) & 2147483647) %% (%(sales)s * 15)), 'hex') end,
     'credited', case when h.k %% 3 > 0 then 'link' else 'code' end::kudos.touch_kind, 'only_link',
     h.influencer_id, h.campaign_id
   from made h join public.bench_links l on l.link_id = h.link_id;
