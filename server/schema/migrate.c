@@ -40,6 +40,7 @@ EMBED(schema_024, "server/schema/024_content.sql");
 EMBED(schema_035, "server/schema/035_link_lists.sql");
 EMBED(schema_025, "server/schema/025_earned.sql");
 EMBED(schema_026, "server/schema/026_models.sql");
+EMBED(schema_027, "server/schema/027_content.sql");
 
 static const struct migration {
     const char *name;
@@ -73,6 +74,7 @@ static const struct migration {
     {"035_link_lists", schema_035},
     {"025_earned", schema_025},
     {"026_models", schema_026},
+    {"027_content", schema_027},
     /* clang-format on */
 };
 

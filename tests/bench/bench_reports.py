@@ -235,10 +235,13 @@ def build(stack):
 def keep(stack):
     """Has what flush keeps of earnings and touches made, as far as it is not."""
     begun = time.perf_counter()
-    while stack.postgres.value("select kudos.build_earnings()"):
-        pass
-    stack.postgres.sql("vacuum analyze", superuser=True)
-    say("(keeping sums of earnings)", f"{time.perf_counter() - begun:.0f} s")
+    made = 0
+    for statement in ("select kudos.build_models(2000)", "select kudos.build_earnings()"):
+        while stack.postgres.value(statement):
+            made += 1
+    if made:
+        stack.postgres.sql("vacuum analyze", superuser=True)
+    say("(keeping touches and sums of earnings)", f"{time.perf_counter() - begun:.0f} s")
 
 
 def size(stack, table):
