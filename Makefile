@@ -163,6 +163,12 @@ bench-admin: $(OUT)/kudos
 	@deploy/install-deps bench
 	@$(PYTHON) tests/bench/bench_admin.py
 
+# How many reports of conversions are recorded a second, by flush and by POST /v1/conversions.
+.PHONY: bench-conversions
+bench-conversions: $(OUT)/kudos
+	@deploy/install-deps bench
+	@$(PYTHON) tests/bench/bench_conversions.py
+
 # What each report costs for one campaign over 90 days; BENCH_CLICKS=100000000 for the size of the goal.
 .PHONY: bench-reports
 bench-reports: $(OUT)/kudos

@@ -41,6 +41,7 @@ EMBED(schema_035, "server/schema/035_link_lists.sql");
 EMBED(schema_025, "server/schema/025_earned.sql");
 EMBED(schema_026, "server/schema/026_models.sql");
 EMBED(schema_027, "server/schema/027_content.sql");
+EMBED(schema_030, "server/schema/030_recording.sql");
 
 static const struct migration {
     const char *name;
@@ -75,6 +76,7 @@ static const struct migration {
     {"025_earned", schema_025},
     {"026_models", schema_026},
     {"027_content", schema_027},
+    {"030_recording", schema_030},
     /* clang-format on */
 };
 
