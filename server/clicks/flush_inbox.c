@@ -48,6 +48,7 @@ bool flush_settle(PGconn *connection, struct error *error)
     /* One transaction; waiting for a lock here would hold back clicks. */
     return postgres_execute(connection,
                             "set local lock_timeout = '100ms';"
-                            "select kudos.settle_clicks(" SETTLE_MOST ")",
+                            "select kudos.settle_clicks(" SETTLE_MOST ");"
+                            "select kudos.settle_written(" SETTLE_MOST ")",
                             0, NULL, error);
 }

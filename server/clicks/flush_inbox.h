@@ -12,5 +12,6 @@
  * marked so, or neither; other flushers may be at it at the same time. False with the reason. */
 bool flush_inbox(PGconn *connection, bool *more, struct error *error) MUST_CHECK;
 
-/* Decides again about conversions whose click has been flushed since, likewise. */
+/* Decides again about conversions whose click has been flushed since, about uses of codes that have a
+ * limit, and about what was written at the same time as what it depends on, likewise. */
 bool flush_settle(PGconn *connection, struct error *error) MUST_CHECK;

@@ -33,6 +33,7 @@ static const struct {
     {"code_disabled", "The code was switched off by then."},
     {"code_not_started", "The code was not valid yet."},
     {"code_expired", "The code was not valid any more."},
+    {"code_used_up", "The code had been used as often as it may be."},
     {"code_of_nobody", "The code belongs to no campaign and no influencer."},
     {"self_referral", "The customer is the influencer."},
     {"duplicate", "The same click led to the same with an order, which is the one that counts."},

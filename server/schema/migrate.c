@@ -42,6 +42,7 @@ EMBED(schema_025, "server/schema/025_earned.sql");
 EMBED(schema_026, "server/schema/026_models.sql");
 EMBED(schema_027, "server/schema/027_content.sql");
 EMBED(schema_030, "server/schema/030_recording.sql");
+EMBED(schema_031, "server/schema/031_code_limits.sql");
 
 static const struct migration {
     const char *name;
@@ -77,6 +78,7 @@ static const struct migration {
     {"026_models", schema_026},
     {"027_content", schema_027},
     {"030_recording", schema_030},
+    {"031_code_limits", schema_031},
     /* clang-format on */
 };
 

@@ -354,6 +354,9 @@ def test_reasons_are_those_documented(shop):
     shop.make("codes", code="NOBODY", percent=5)
     shop.make("codes", code="SOON", percent=5, campaign="spring", influencer="ben",
               starts_at="2999-01-01T00:00:00Z")
+    shop.make("codes", code="ONCE", percent=5, campaign="spring", influencer="ben", max_uses=1)
+    for _ in range(2):
+        shop.tell(order_id=shop.order(), code="ONCE", **MONEY)
     good = shop.click("anna")
     shop.tell(order_id=shop.order(), click_id=shop.click("nobody"), **MONEY)
     shop.tell(order_id=shop.order(), code="NOBODY", **MONEY)
