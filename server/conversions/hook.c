@@ -104,8 +104,14 @@ bool hook_amount(const json_t *value, struct hook_currency currency, int64_t *mi
 
 bool hook_is_click(const struct hook *hook, const char *name)
 {
-    return strcmp(name, hook->click_param) == 0 || strcmp(name, "kudos_id") == 0 ||
-           strcmp(name, "_kudos_id") == 0 || strcmp(name, "click_id") == 0;
+    static const char *const names[] = {"kudos_id",   "_kudos_id", "click_id",
+                                        "_kudos_ids", "kudos_ids", "click_ids"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    }
+    return strcmp(name, hook->click_param) == 0;
 }
 
 /* --- telling --- */
@@ -184,30 +190,80 @@ void hook_note(json_t *report, const char *name, json_t *value)
     json_decref(value);
 }
 
-void hook_put_code(json_t *report, const char *code)
+void hook_note_code(json_t *report, const char *code)
 {
-    json_t *codes;
+    json_t *codes, *first = json_object_get(report, "code");
 
     if (!report || !is_plain(code, REPORT_CODE_MAX))
         return;
-    if (!json_object_get(report, "code")) {
-        hook_put(report, "code", code, REPORT_CODE_MAX);
-        return;
-    }
     codes = json_object_get(metadata_of(report), "codes");
     if (!codes) {
-        codes = json_pack("[O]", json_object_get(report, "code"));
+        codes = first ? json_pack("[O]", first) : json_array();
         json_object_set_new(metadata_of(report), "codes", codes);
     }
     if (json_array_size(codes) < NOTE_MAX)
         json_array_append_new(codes, json_string(code));
 }
 
+void hook_put_code(json_t *report, const char *code)
+{
+    if (report && json_object_get(report, "code"))
+        hook_note_code(report, code);
+    else
+        hook_put(report, "code", code, REPORT_CODE_MAX);
+}
+
+/* What stands between several ids: as kudos.clicks().join(" ") writes them, or JSON. */
+#define BETWEEN " ,[]\""
+
+/* The next id of a text, moved on behind it; "" at the end, or one that is too long for an id. */
+static bool next_click(const char **text, char click[REPORT_CLICK_MAX + 1])
+{
+    size_t length;
+
+    *text += strspn(*text, BETWEEN);
+    length = strcspn(*text, BETWEEN);
+    snprintf(click, REPORT_CLICK_MAX + 1, "%.*s", length > REPORT_CLICK_MAX ? 0 : (int)length,
+             *text);
+    *text += length;
+    return length > 0;
+}
+
+bool hook_has_click(const json_t *report)
+{
+    return json_object_get(report, "click_id") || json_object_get(report, "click_ids");
+}
+
+void hook_put_clicks(json_t *report, const char *text)
+{
+    char click[REPORT_CLICK_MAX + 1];
+    json_t *clicks;
+
+    if (!text)
+        return;
+    text += strspn(text, BETWEEN);
+    if (!strpbrk(text, BETWEEN)) {
+        hook_put(report, "click_id", text, REPORT_CLICK_MAX);
+        return;
+    }
+    clicks = json_array();
+    while (next_click(&text, click)) {
+        if (!is_plain(click, REPORT_CLICK_MAX))
+            continue;
+        json_array_append_new(clicks, json_string(click));
+        if (json_array_size(clicks) > REPORT_CLICKS_MAX)
+            json_array_remove(clicks, 0);
+    }
+    if (json_array_size(clicks) > 0)
+        json_object_set(report, "click_ids", clicks);
+    json_decref(clicks);
+}
+
 void hook_put_click_of_url(const struct hook *hook, json_t *report, const char *url)
 {
     struct text rest = {0};
 
-    if (!url || !report || json_object_get(report, "click_id") || !strchr(url, '?'))
+    if (!url || !report || !strchr(url, '?') || hook_has_click(report))
         return;
     rest.bytes = strchr(url, '?') + 1;
     rest.length = strcspn(rest.bytes, "#");

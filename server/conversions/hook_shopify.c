@@ -127,7 +127,7 @@ static void put_touches(const struct hook *hook, json_t *report, const json_t *o
         const char *name = hook_text(each, "name");
 
         if (name && hook_is_click(hook, name))
-            hook_put(report, "click_id", hook_text(each, "value"), REPORT_CLICK_MAX);
+            hook_put_clicks(report, hook_text(each, "value"));
     }
     hook_put_click_of_url(hook, report, hook_text(order, "landing_site"));
     json_array_foreach(json_object_get(order, "discount_codes"), i, each)

@@ -1,10 +1,15 @@
 /* Stripe's webhooks: checkout.session.completed and …async_payment_succeeded, or, for shops without
- * Checkout, payment_intent.succeeded; charge.refunded, or refund.created.
+ * Checkout, payment_intent.succeeded; invoice.paid for subscriptions; charge.refunded, or
+ * refund.created.
  *
- * An order is known by metadata.order_id where the shop sets it, else by its payment intent, which
- * refunds name too; a sale that has an order_id of its own carries the payment intent as external_id,
- * by which its refunds find it. A refund is known by its own id; a charge that does not list its
- * refunds (API versions since 2022) is known by the sum refunded so far, and tells what was added. */
+ * An order is known by metadata.order_id where the shop sets it, else by its invoice, if it is of a
+ * subscription, else by its payment intent, which refunds name too; a sale that is known by something
+ * else carries the payment intent as external_id, by which its refunds find it. So the first invoice
+ * of a subscription and the session that it came from are one sale; where the session has an order_id
+ * of its own, the schema finds that out by the invoice that it carries. Since API version 2025-03-31
+ * neither an invoice names its payment nor a charge its invoice; invoice_payment.paid does. A refund
+ * is known by its own id; a charge that does not list its refunds (API versions since 2022) is known
+ * by the sum refunded so far, and tells what was added. */
 #include <stdio.h>
 #include <string.h>
 
@@ -50,52 +55,78 @@ static struct hook_id id_of(const json_t *object, const char *name)
     return json_is_object(value) ? hook_id(value, "id") : hook_id(object, name);
 }
 
+/* The invoice that a payment is for, under the names of older and newer API versions. */
+static struct hook_id invoice_of(const json_t *payment)
+{
+    struct hook_id id = id_of(payment, "invoice");
+
+    if (!id.text[0])
+        id = hook_id(json_object_get(payment, "payment_details"), "order_reference");
+    if (strncmp(id.text, "in_", 3) != 0)
+        id.text[0] = '\0'; /* an order_reference may be anything */
+    return id;
+}
+
 static struct hook_id order_of(const json_t *object, struct hook_id *payment)
 {
     static const char *const others[] = {"payment_intent", "invoice", "charge", "id"};
     struct hook_id own = hook_id(json_object_get(object, "metadata"), "order_id"), id = {""};
     const char *type = hook_text(object, "object");
 
-    if (type && strcmp(type, "payment_intent") == 0)
+    if (type && strcmp(type, "payment_intent") == 0) {
         id = hook_id(object, "id");
+        if (!own.text[0])
+            own = invoice_of(object);
+    }
     for (size_t i = 0; !id.text[0] && i < sizeof others / sizeof others[0]; i++)
         id = id_of(object, others[i]);
     *payment = id;
     return own.text[0] ? own : id;
 }
 
-/* Codes are named by their ids, unless whoever made the session put the word into its metadata. */
-static void put_codes(json_t *report, const json_t *object)
+/* Codes are named by their ids, unless whoever made the session put the word into its metadata. The
+ * id or name of a coupon may be the word. */
+static void put_discount(json_t *report, const json_t *discount)
 {
-    static const char *const names[] = {"code", "discount_code", "promo_code", "coupon"};
-    const json_t *metadata = json_object_get(object, "metadata"), *each;
+    const json_t *promotion = json_object_get(discount, "promotion_code");
+    const json_t *source = json_object_get(discount, "source"),
+                 *coupon = json_object_get(source ? source : discount, "coupon");
+
+    if (json_is_object(promotion))
+        hook_put_code(report, hook_text(promotion, "code"));
+    else if (json_is_string(promotion))
+        hook_note(report, "promotion_code", json_incref((json_t *)(uintptr_t)promotion));
+    hook_note_code(report, json_string_value(coupon));
+    hook_note_code(report, hook_text(coupon, "id"));
+    hook_note_code(report, hook_text(coupon, "name"));
+}
+
+static void put_discounts(json_t *report, const json_t *object)
+{
+    const json_t *each;
     size_t i;
 
-    for (i = 0; i < sizeof names / sizeof names[0]; i++)
-        hook_put_code(report, hook_text(metadata, names[i]));
+    put_discount(report, json_object_get(object, "discount"));
     json_array_foreach(json_object_get(object, "discounts"), i, each)
     {
-        const json_t *promotion = json_object_get(each, "promotion_code");
-
-        if (json_is_object(promotion))
-            hook_put_code(report, hook_text(promotion, "code"));
-        else if (json_is_string(promotion))
-            hook_note(report, "promotion_code", json_incref((json_t *)(uintptr_t)promotion));
+        put_discount(report, each);
     }
 }
 
-static void put_click(const struct hook *hook, json_t *report, const json_t *object)
+static void put_metadata(const struct hook *hook, json_t *report, const json_t *metadata)
 {
+    static const char *const names[] = {"code", "discount_code", "promo_code", "coupon"};
+    bool has_click = hook_has_click(report);
     const char *name;
     json_t *value;
 
-    json_object_foreach(json_object_get(object, "metadata"), name, value)
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        hook_put_code(report, hook_text(metadata, names[i]));
+    json_object_foreach((json_t *)(uintptr_t)metadata, name, value)
     {
-        if (hook_is_click(hook, name))
-            hook_put(report, "click_id", json_string_value(value), REPORT_CLICK_MAX);
+        if (!has_click && hook_is_click(hook, name))
+            hook_put_clicks(report, json_string_value(value));
     }
-    if (!json_object_get(report, "click_id"))
-        hook_put(report, "click_id", hook_text(object, "client_reference_id"), REPORT_CLICK_MAX);
 }
 
 static void put_customer(json_t *report, const json_t *object)
@@ -108,6 +139,14 @@ static void put_customer(json_t *report, const json_t *object)
     if (!email)
         email = hook_text(object, "receipt_email");
     hook_put(report, "customer", email ? email : id.text, REPORT_CUSTOMER_MAX);
+}
+
+static void put_rest(json_t *report, const json_t *event, const json_t *object)
+{
+    put_customer(report, object);
+    hook_put_seconds(report, json_integer_value(json_object_get(event, "created")));
+    if (json_is_false(json_object_get(object, "livemode")))
+        hook_note(report, "test", json_true());
 }
 
 static enum hook_outcome read_sale(const struct hook *hook, const json_t *event,
@@ -126,12 +165,11 @@ static enum hook_outcome read_sale(const struct hook *hook, const json_t *event,
     report = hook_add(reports, "sale", order.text, currency, total);
     if (strcmp(order.text, payment.text) != 0)
         hook_put(report, "external_id", payment.text, REPORT_ID_MAX);
-    put_codes(report, object);
-    put_click(hook, report, object);
-    put_customer(report, object);
-    hook_put_seconds(report, json_integer_value(json_object_get(event, "created")));
-    if (json_is_false(json_object_get(object, "livemode")))
-        hook_note(report, "test", json_true());
+    put_metadata(hook, report, json_object_get(object, "metadata"));
+    put_discounts(report, object);
+    if (!hook_has_click(report))
+        hook_put(report, "click_id", hook_text(object, "client_reference_id"), REPORT_CLICK_MAX);
+    put_rest(report, event, object);
     return HOOK_TOLD;
 }
 
@@ -149,6 +187,73 @@ static enum hook_outcome read_session(const struct hook *hook, const json_t *eve
         return HOOK_IGNORED;
     }
     return read_sale(hook, event, session, "amount_total", reports, why);
+}
+
+/* What the shop set on the subscription, under the names of older and newer API versions. */
+static const json_t *subscription_metadata(const json_t *invoice)
+{
+    const json_t *parent = json_object_get(invoice, "parent"),
+                 *details = json_object_get(parent ? parent : invoice, "subscription_details");
+
+    return json_object_get(details, "metadata");
+}
+
+/* An invoice of a subscription: its first, a renewal, a change of plan. */
+static enum hook_outcome read_invoice(const struct hook *hook, const json_t *event,
+                                      const json_t *invoice, json_t *reports, struct error *why)
+{
+    const char *reason = hook_text(invoice, "billing_reason");
+    const json_t *metadata = subscription_metadata(invoice);
+    const json_t *times = json_object_get(invoice, "status_transitions");
+    struct hook_currency currency = hook_currency(hook_text(invoice, "currency"));
+    struct hook_id id = hook_id(invoice, "id"), own = {""},
+                   payment = id_of(invoice, "payment_intent");
+    json_t *report;
+    int64_t paid;
+
+    if (!reason || strncmp(reason, "subscription", strlen("subscription")) != 0) {
+        error_set(why, "the invoice is not of a subscription");
+        return HOOK_IGNORED;
+    }
+    if (!id.text[0] || !read_minor(json_object_get(invoice, "amount_paid"), currency, &paid)) {
+        error_set(why, "no id, amount_paid or currency");
+        return HOOK_UNREADABLE;
+    }
+    if (paid == 0) {
+        error_set(why, "nothing was paid");
+        return HOOK_IGNORED;
+    }
+    if (strcmp(reason, "subscription_create") == 0) /* the order that it began with */
+        own = hook_id(metadata, "order_id");
+    report = hook_add(reports, "sale", own.text[0] ? own.text : id.text, currency, paid);
+    hook_put(report, "external_id", payment.text[0] || !own.text[0] ? payment.text : id.text,
+             REPORT_ID_MAX);
+    put_metadata(hook, report, json_object_get(invoice, "metadata"));
+    put_metadata(hook, report, metadata);
+    put_discounts(report, invoice);
+    hook_note(report, "billing_reason", json_string(reason));
+    put_rest(report, event, invoice);
+    hook_put_seconds(report, json_integer_value(json_object_get(times, "paid_at")));
+    return HOOK_TOLD;
+}
+
+/* Which payment an invoice was paid with, by which its refunds find it. It adds that to the sale. */
+static enum hook_outcome read_invoice_payment(const json_t *object, json_t *reports,
+                                              struct error *why)
+{
+    struct hook_id invoice = id_of(object, "invoice");
+    struct hook_id payment = id_of(json_object_get(object, "payment"), "payment_intent");
+    json_t *report;
+
+    if (!invoice.text[0] || !payment.text[0]) {
+        error_set(why, "it was not paid by a payment intent");
+        return HOOK_IGNORED;
+    }
+    report = hook_add(reports, "sale", invoice.text, (struct hook_currency){""}, 0);
+    json_object_del(report, "amount_minor");
+    json_object_del(report, "currency");
+    hook_put(report, "external_id", payment.text, REPORT_ID_MAX);
+    return HOOK_TOLD;
 }
 
 /* A refund by itself, or one in a charge's list. It was not made if it failed. */
@@ -237,6 +342,10 @@ enum hook_outcome hook_read_stripe(const struct hook *hook, const json_t *body, 
         return read_session(hook, body, object, reports, why);
     if (strcmp(type, "payment_intent.succeeded") == 0)
         return read_sale(hook, body, object, "amount_received", reports, why);
+    if (strcmp(type, "invoice.paid") == 0 || strcmp(type, "invoice.payment_succeeded") == 0)
+        return read_invoice(hook, body, object, reports, why);
+    if (strcmp(type, "invoice_payment.paid") == 0)
+        return read_invoice_payment(object, reports, why);
     if (strcmp(type, "charge.refunded") == 0)
         return read_refunds(body, object, true, reports, why);
     if (strcmp(type, "refund.created") == 0)

@@ -47,10 +47,18 @@ void hook_put_time(json_t *report, const char *rfc3339);
 void hook_put_seconds(json_t *report, int64_t unix_s);
 void hook_put_code(json_t *report,
                    const char *code); /* the first counts; all are in the metadata */
+void hook_note_code(json_t *report,
+                    const char *code); /* what may be a code: counts if it is somebody's here */
 void hook_note(json_t *report, const char *name, json_t *value); /* into the metadata */
 
-/* True if a member of this name carries a click id. */
+/* True if a member of this name carries click ids. */
 bool hook_is_click(const struct hook *hook, const char *name);
+
+/* The value of such a member: one id, or several, oldest first, of which the last ones are kept. */
+void hook_put_clicks(json_t *report, const char *text);
+
+/* True if there is one in the report. */
+bool hook_has_click(const json_t *report);
 
 /* Takes the click id out of the query of an address, if it has one and the report has none. */
 void hook_put_click_of_url(const struct hook *hook, json_t *report, const char *url);

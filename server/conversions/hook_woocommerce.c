@@ -58,7 +58,7 @@ static void put_touches(const struct hook *hook, json_t *report, const json_t *o
         const char *key = hook_text(each, "key");
 
         if (key && hook_is_click(hook, key))
-            hook_put(report, "click_id", hook_text(each, "value"), REPORT_CLICK_MAX);
+            hook_put_clicks(report, hook_text(each, "value"));
     }
     json_array_foreach(json_object_get(order, "meta_data"), i, each)
     {

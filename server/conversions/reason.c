@@ -36,7 +36,7 @@ static const struct {
     {"code_used_up", "The code had been used as often as it may be."},
     {"code_of_nobody", "The code belongs to no campaign and no influencer."},
     {"self_referral", "The customer is the influencer."},
-    {"duplicate", "The same click led to the same with an order, which is the one that counts."},
+    {"duplicate", "It was told with its order, too, which is the one that counts."},
     /* of the whole */
     {"no_click_and_no_code", "It came with no click id and no code."},
     {"not_signed",

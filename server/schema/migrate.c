@@ -43,6 +43,7 @@ EMBED(schema_026, "server/schema/026_models.sql");
 EMBED(schema_027, "server/schema/027_content.sql");
 EMBED(schema_030, "server/schema/030_recording.sql");
 EMBED(schema_031, "server/schema/031_code_limits.sql");
+EMBED(schema_032, "server/schema/032_second_names.sql");
 
 static const struct migration {
     const char *name;
@@ -79,6 +80,7 @@ static const struct migration {
     {"027_content", schema_027},
     {"030_recording", schema_030},
     {"031_code_limits", schema_031},
+    {"032_second_names", schema_032},
     /* clang-format on */
 };
 

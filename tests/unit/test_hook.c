@@ -255,6 +255,57 @@ static void test_stripe_bodies(void **state)
                                  "'charge':'ch_1','payment_intent':'pi_1','created':1700000000"),
          "[{'amount_minor':100,'currency':'EUR','event':'refund'" AT
          ",'order_id':'pi_1','refund_id':'re_1'}]"},
+        {HOOK_STRIPE, NULL,
+         EVENT("checkout.session.completed",
+               "'id':'cs_1','mode':'subscription','amount_total':990,'currency':'eur',"
+               "'payment_intent':null,'invoice':'in_1','subscription':'sub_1',"
+               "'metadata':{'kudos_id':'one two'}"),
+         "[{'amount_minor':990,'click_ids':['one','two'],'currency':'EUR','event':'sale'" AT
+         ",'order_id':'in_1'}]"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice.paid",
+               "'id':'in_2','billing_reason':'subscription_cycle','amount_paid':990,"
+               "'currency':'eur','payment_intent':'pi_2','customer_email':'a@b.c',"
+               "'subscription_details':{'metadata':{'kudos_id':'click','order_id':'A-1'}},"
+               "'discount':{'coupon':{'id':'MAYA10','name':'Maya'},'promotion_code':'promo_1'},"
+               "'status_transitions':{'paid_at':1700000060}"),
+         "[{'amount_minor':990,'click_id':'click','currency':'EUR','customer':'a@b.c',"
+         "'event':'sale','external_id':'pi_2','metadata':{'billing_reason':'subscription_cycle',"
+         "'codes':['MAYA10','Maya'],'promotion_code':'promo_1'},"
+         "'occurred_at':'2023-11-14T22:14:20Z','order_id':'in_2'}]"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice.payment_succeeded",
+               "'id':'in_1','billing_reason':'subscription_create','amount_paid':990,"
+               "'currency':'eur','parent':{'subscription_details':{'metadata':{'order_id':'A-1',"
+               "'code':'MAYA'}}},'discounts':[{'source':{'coupon':'MAYA10'}}]"),
+         "[{'amount_minor':990,'code':'MAYA','currency':'EUR','event':'sale',"
+         "'external_id':'in_1','metadata':{'billing_reason':'subscription_create',"
+         "'codes':['MAYA','MAYA10']}" AT ",'order_id':'A-1'}]"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice.paid", "'id':'in_1','billing_reason':'manual','amount_paid':1,"
+                               "'currency':'eur'"),
+         "ignored"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice.paid", "'id':'in_1','billing_reason':'subscription_create',"
+                               "'amount_paid':0,'currency':'eur'"),
+         "ignored"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice.paid", "'id':'in_1','billing_reason':'subscription_cycle',"
+                               "'amount_paid':-1,'currency':'eur'"),
+         "unreadable"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice_payment.paid", "'id':'inpay_1','invoice':'in_2','amount_paid':990,"
+                                       "'currency':'eur','payment':{'payment_intent':'pi_2'}"),
+         "[{'event':'sale','external_id':'pi_2','order_id':'in_2'}]"},
+        {HOOK_STRIPE, NULL,
+         EVENT("invoice_payment.paid", "'invoice':'in_2','payment':{'type':'out_of_band'}"),
+         "ignored"},
+        {HOOK_STRIPE, NULL,
+         EVENT("payment_intent.succeeded",
+               "'object':'payment_intent','id':'pi_2','amount_received':990,'currency':'eur',"
+               "'payment_details':{'order_reference':'in_2'}"),
+         "[{'amount_minor':990,'currency':'EUR','event':'sale','external_id':'pi_2'" AT
+         ",'order_id':'in_2'}]"},
         {HOOK_STRIPE, NULL, EVENT("customer.created", "'id':'cus_1'"), "ignored"},
         {HOOK_STRIPE, "checkout.session.completed", "{'data':{'object':{}}}", "unreadable"},
         {HOOK_STRIPE, NULL, "{'type':'charge.refunded','data':[]}", "unreadable"},
@@ -308,6 +359,37 @@ static void test_woocommerce(void **state)
     check_bodies(cases, sizeof cases / sizeof cases[0]);
 }
 
+/* Several click ids, as the page keeps them: oldest first, and the last ones count. */
+static void test_several_clicks(void **state)
+{
+    static const struct body_case cases[] = {
+        {HOOK_SHOPIFY, "orders/create",
+         "{'id':7,'total_price':'1.00','currency':'EUR','note_attributes':["
+         "{'name':'kudos_ids','value':'[\\\"a\\\",\\\"b-_c\\\"]'}],"
+         "'landing_site':'/?kudos_id=other'}",
+         "[{'amount_minor':100,'click_ids':['a','b-_c'],'currency':'EUR','event':'sale',"
+         "'order_id':'7'}]"},
+        {HOOK_WOOCOMMERCE, "order.created",
+         "{" WOO ",'status':'completed','meta_data':[{'key':'_kudos_ids','value':'a, b c'},"
+         "{'key':'kudos_id','value':' d'}]}",
+         "[{'amount_minor':2735,'click_id':'d','click_ids':['a','b','c'],'currency':'USD',"
+         "'event':'sale','order_id':'727'}]"},
+        {HOOK_SHOPIFY, "orders/create",
+         "{'id':7,'total_price':'1.00','currency':'EUR','note_attributes':["
+         "{'name':'kudos_id','value':'1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21'}]}",
+         "[{'amount_minor':100,'click_ids':['2','3','4','5','6','7','8','9','10','11','12','13',"
+         "'14','15','16','17','18','19','20','21'],'currency':'EUR','event':'sale',"
+         "'order_id':'7'}]"},
+        {HOOK_SHOPIFY, "orders/create",
+         "{'id':7,'total_price':'1.00','currency':'EUR','note_attributes':["
+         "{'name':'kudos_id','value':' ,, '}]}",
+         "[{'amount_minor':100,'currency':'EUR','event':'sale','order_id':'7'}]"},
+    };
+
+    (void)state;
+    check_bodies(cases, sizeof cases / sizeof cases[0]);
+}
+
 /* An order has at most so many refunds here; and what is odd is left out, not refused. */
 static void test_limits(void **state)
 {
@@ -341,9 +423,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base64),      cmocka_unit_test(test_stripe),
-        cmocka_unit_test(test_shopify),     cmocka_unit_test(test_stripe_bodies),
-        cmocka_unit_test(test_woocommerce), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_base64),         cmocka_unit_test(test_stripe),
+        cmocka_unit_test(test_several_clicks), cmocka_unit_test(test_shopify),
+        cmocka_unit_test(test_stripe_bodies),  cmocka_unit_test(test_woocommerce),
+        cmocka_unit_test(test_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
