@@ -254,7 +254,9 @@ language sql stable security definer rows 1000 set search_path = '' set jit = of
       from told n join subjects x on x.id = n.subject
       join kudos.codes k on k.workspace_id = x.workspace_id and lower(k.code) = lower(n.code)
      where coalesce(k.inactive_since > n.occurred_at, true) and coalesce(k.starts_at <= n.occurred_at, true)
-       and coalesce(k.ends_at > n.occurred_at, true)),
+       and coalesce(k.ends_at > n.occurred_at, true)
+       and not exists (select from kudos.attributions a
+                        where a.conversion_id = n.id and a.code_id = k.id and a.reason = 'code_used_up')),
   counting as (
     select f.*, row_number() over (partition by f.subject order by f.touched_at desc, f.kind desc, f.one desc, f.other desc) as back
       from found f join subjects x on x.id = f.subject left join kudos.campaigns a on a.id = f.campaign_id

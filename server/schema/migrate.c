@@ -37,13 +37,13 @@ EMBED(schema_021, "server/schema/021_touches.sql");
 EMBED(schema_022, "server/schema/022_refunds.sql");
 EMBED(schema_023, "server/schema/023_performance.sql");
 EMBED(schema_024, "server/schema/024_content.sql");
-EMBED(schema_035, "server/schema/035_link_lists.sql");
 EMBED(schema_025, "server/schema/025_earned.sql");
 EMBED(schema_026, "server/schema/026_models.sql");
 EMBED(schema_027, "server/schema/027_content.sql");
-EMBED(schema_030, "server/schema/030_recording.sql");
-EMBED(schema_031, "server/schema/031_code_limits.sql");
-EMBED(schema_032, "server/schema/032_second_names.sql");
+EMBED(schema_028, "server/schema/028_recording.sql");
+EMBED(schema_029, "server/schema/029_code_limits.sql");
+EMBED(schema_030, "server/schema/030_second_names.sql");
+EMBED(schema_031, "server/schema/031_link_lists.sql");
 
 static const struct migration {
     const char *name;
@@ -74,13 +74,13 @@ static const struct migration {
     {"022_refunds", schema_022},
     {"023_performance", schema_023},
     {"024_content", schema_024},
-    {"035_link_lists", schema_035},
     {"025_earned", schema_025},
     {"026_models", schema_026},
     {"027_content", schema_027},
-    {"030_recording", schema_030},
-    {"031_code_limits", schema_031},
-    {"032_second_names", schema_032},
+    {"028_recording", schema_028},
+    {"029_code_limits", schema_029},
+    {"030_second_names", schema_030},
+    {"031_link_lists", schema_031},
     /* clang-format on */
 };
 

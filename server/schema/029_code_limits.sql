@@ -354,37 +354,20 @@ begin
 end
 $$;
 
--- Models count no use that the code did not allow.
-create or replace function kudos.touches_of(c kudos.conversions)
-returns table (kind kudos.touch_kind, link_id bigint, code_id bigint, influencer_id bigint, campaign_id bigint,
-               touched_at timestamptz, place bigint, touches bigint)
-language sql stable security definer rows 2 set search_path = '' as $$
-  with told as (
-    select c.id, c.code, c.occurred_at
-     union all
-    select o.id, case when o.occurred_at <= c.occurred_at then o.code end, o.occurred_at from kudos.conversions o
-     where o.workspace_id = c.workspace_id and o.customer = c.customer and o.id <> c.id and o.verified and o.event <> 'refund'),
-  found as (
-    select distinct on (t.origin, t.seq) 'link'::kudos.touch_kind as kind, l.id as link_id, null::bigint as code_id,
-           l.influencer_id, l.campaign_id, t.time as touched_at, t.origin as one, t.seq as other
-      from told n join kudos.conversion_touches t on t.conversion_id = n.id and t.problem is null
-      join kudos.links l on l.id = t.link_id and l.workspace_id = c.workspace_id
-     union all
-    select 'code', null, k.id, k.influencer_id, k.campaign_id, n.occurred_at, 0, n.id
-      from told n join kudos.codes k on k.workspace_id = c.workspace_id and lower(k.code) = lower(n.code)
-     where coalesce(k.inactive_since > n.occurred_at, true) and coalesce(k.starts_at <= n.occurred_at, true)
-       and coalesce(k.ends_at > n.occurred_at, true)
-       and not exists (select from kudos.attributions a
-                        where a.conversion_id = n.id and a.code_id = k.id and a.reason = 'code_used_up')),
-  counting as (
-    select f.* from found f left join kudos.campaigns a on a.id = f.campaign_id
-     where (f.campaign_id is not null or f.influencer_id is not null)
-       and c.occurred_at >= f.touched_at - interval '5 minutes'
-       and (c.occurred_at <= f.touched_at + coalesce((a.attribution ->> 'window_days')::numeric, 30) * interval '1 day'
-            or f.kind = 'code' and f.other = c.id)
-       and not kudos.is_own_customer(f.influencer_id, c.customer)
-     order by f.touched_at desc, f.kind desc, f.one desc, f.other desc limit 100)
-  select n.kind, n.link_id, n.code_id, n.influencer_id, n.campaign_id, n.touched_at,
-         row_number() over (order by n.touched_at, n.kind, n.one, n.other), count(*) over ()
-    from counting n where c.verified and not kudos.is_duplicate(c)
+-- Models count no use that the code did not allow (kudos.touches_among, in 026_models.sql).
+create function kudos.note_model_use() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  insert into kudos.models_touched (what, number)
+  values ('conversion', case when tg_op = 'DELETE' then old.conversion_id else new.conversion_id end);
+  return null;
+end
 $$;
+comment on function kudos.note_model_use() is 'Notes a conversion whose code has been found used up, or is not any more.';
+create trigger note_models_new after insert on kudos.attributions
+  for each row when (new.reason = 'code_used_up') execute function kudos.note_model_use();
+create trigger note_models after update of reason on kudos.attributions
+  for each row when ((old.reason = 'code_used_up') is distinct from (new.reason = 'code_used_up'))
+  execute function kudos.note_model_use();
+create trigger note_models_gone after delete on kudos.attributions
+  for each row when (old.reason = 'code_used_up') execute function kudos.note_model_use();
