@@ -57,18 +57,11 @@ def inbox(stack, done=True):
                                 f" (processed_at is not null) = {done}")
 
 
-def settled(stack):
-    """Waits until everything that was told has become what it becomes."""
-    told = stack.kudos.metric("hooks_conversions_total") + stack.kudos.metric("hooks_problems_total")
-    told += stack.kudos.metric("conversions_told_total")
-    wait_until(lambda: inbox(stack) == told, 20, lambda: f"{inbox(stack)} of {told} are recorded")
-
-
 # One hook -----------------------------------------------------------------------------------------
 
 def test_a_sale_is_credited_by_code_and_by_click(stack, shop):
     by_code, by_click = shop.tell(code="anna20"), shop.tell(click=click(stack))
-    settled(stack)
+    stack.wait_recorded()
     for order, via in ((by_code, "code"), (by_click, "link")):
         sale, = stored(stack, order)
         assert (sale["status"], sale["via"], sale["path"]) == ("credited", via, shop.kind)
@@ -83,7 +76,7 @@ def test_the_code_that_is_somebodys_counts(stack, shops):
     codes = [{"code": "FREESHIP"}, {"code": "Anna20"}, {"code": "X"}]
     order = shops["shopify"].tell(discount_codes=codes)
     nobodys = shops["woocommerce"].tell(coupon_lines=codes[::2])
-    settled(stack)
+    stack.wait_recorded()
     sale, = stored(stack, order)
     assert (sale["status"], sale["code"], sale["reason"]) == ("credited", "Anna20", "only_code")
     assert sale["metadata"]["codes"] == ["FREESHIP", "Anna20", "X"]
@@ -98,7 +91,7 @@ def test_several_partial_refunds(stack, shop):
     order = shop.tell(code="ANNA20")
     shop.tell(order, refunds=[(f"{order}1", 1000)])
     shop.tell(order, refunds=[(f"{order}1", 1000), (f"{order}2", 290)])
-    settled(stack)
+    stack.wait_recorded()
     sale, *refunds = stored(stack, order)
     assert sale["amount_minor"] == 4990 and [r["amount_minor"] for r in refunds] == [-1000, -290]
     assert [r["reason"] for r in refunds] == ["refund_of_credited_order"] * 2
@@ -115,9 +108,9 @@ def test_a_refund_before_its_order(stack, shop):
         assert shop.call(body).json()["conversions"] == 1
     else:  # WooCommerce tells both in one
         assert shop.call(body).json()["conversions"] == 2
-    settled(stack)
+    stack.wait_recorded()
     shop.tell(order, code="ANNA20")
-    settled(stack)
+    stack.wait_recorded()
     sale, refund = stored(stack, order)
     assert sale["via"] == "code" and refund["reason"] == "refund_of_credited_order"
 
@@ -129,9 +122,9 @@ def test_refunds_of_an_order_that_stripe_knows_by_another_id(stack, shops):
     shop.tell(order, refunds=[(f"re_{own}", 90)])
     later = shop.order()
     shop.tell(later, refunds=[(f"re_{before}", 80)])
-    settled(stack)
+    stack.wait_recorded()
     shop.tell(later, metadata={"order_id": before, "code": "ANNA20"})
-    settled(stack)
+    stack.wait_recorded()
     for name, minor in ((own, -90), (before, -80)):
         sale, refund = stored(stack, name)
         assert sale["key"] == name and refund["amount_minor"] == minor
@@ -140,7 +133,7 @@ def test_refunds_of_an_order_that_stripe_knows_by_another_id(stack, shops):
 
 def test_a_test_order_is_worth_nothing(stack, shops):
     order = shops["shopify"].tell(code="ANNA20", test=True)
-    settled(stack)
+    stack.wait_recorded()
     told, = stored(stack, order)
     assert (told["event"], told["amount_minor"]) == ("test_sale", None)
 
@@ -149,14 +142,14 @@ def test_a_test_order_is_worth_nothing(stack, shops):
 
 def test_one_order_by_hook_and_by_api(stack, shop):
     first, second = shop.tell(code="ANNA20"), shop.order()
-    settled(stack)
+    stack.wait_recorded()
     sale = {"event": "sale", "amount": "49.90", "currency": "EUR"}
     answer = stack.kudos.admin("POST", "/v1/conversions",
                                {**sale, "order_id": str(first), "click_id": click(stack)})
     assert answer.json()["outcome"] == "enriched"
     make(stack, "/v1/conversions", {**sale, "order_id": str(second), "click_id": click(stack)})
     shop.tell(second, code="ANNA20")
-    settled(stack)
+    stack.wait_recorded()
     for order in (first, second):
         told, = stored(stack, order)
         assert told["click_id"] and told["code"] == "ANNA20" and told["amount_minor"] == 4990
@@ -176,14 +169,14 @@ def test_one_order_by_hook_and_by_the_public_paths(stack, shop):
     wait_until(lambda: [c["status"] for c in stored(stack, first)] == ["unverified"], 20)
     shop.tell(first, code="ANNA20")
     shop.tell(second, code="ANNA20")
-    settled(stack)
+    stack.wait_recorded()
     pixel(second, "/-/postback")
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         calls = [pool.submit(shop.tell, storm, code="ANNA20") if i % 2 else pool.submit(pixel, storm)
                  for i in range(50)]
         for call in calls:
             call.result()
-    settled(stack)
+    stack.wait_recorded()
     for order in (first, second, storm):
         sale, = stored(stack, order)
         assert (sale["status"], sale["verified"], sale["amount_minor"]) == ("credited", True, 4990)
@@ -193,9 +186,9 @@ def test_one_order_by_hook_and_by_the_public_paths(stack, shop):
 
 def test_another_amount_is_a_conflict(stack, shop):
     order = shop.tell(cents=4990)
-    settled(stack)
+    stack.wait_recorded()
     shop.tell(order, cents=4991)
-    settled(stack)
+    stack.wait_recorded()
     sale, = stored(stack, order)
     assert (sale["amount_minor"], sale["conflicts"]) == (4990, 1)
 
@@ -205,9 +198,9 @@ def test_a_storm_of_redeliveries_is_one_conversion(stack, shop):
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         list(pool.map(lambda _: shop.tell(order, refunds=[(f"{order}1", 990)] if
                                           shop.kind != "stripe" else ()), range(50)))
-    settled(stack)
+    stack.wait_recorded()
     shop.tell(order)
-    settled(stack)
+    stack.wait_recorded()
     assert [c["amount_minor"] for c in stored(stack, order)] == [4990, -990][:1 + (
         shop.kind != "stripe")]
     stack.assert_consistent()
@@ -269,7 +262,7 @@ def test_a_ping_of_woocommerce(shops):
 def test_a_shop_whose_clock_is_ahead(stack, shops):
     order = shops["shopify"].tell(created_at="2099-01-01T00:00:00Z")
     many = shops["shopify"].tell(line_items=[{"sku": '"' * 100, "name": '"' * 100, "quantity": 1}] * 99)
-    settled(stack)
+    stack.wait_recorded()
     assert stored(stack, order)[0]["occurred_told"] is False
     assert len(stored(stack, many)[0]["items"]) == 30
 
@@ -280,14 +273,14 @@ def test_a_long_body_is_refused(shop):
 
 
 def test_what_is_no_conversion_is_acknowledged(stack, shop):
-    settled(stack)
+    stack.wait_recorded()
     before = inbox(stack)
     for body, topic in ((order_body(shop.kind, 1, 1), "products/update"), ({}, "app/uninstalled")):
         if shop.kind == "stripe":
             body = {"type": topic, "data": {"object": {}}}
         answer = shop.call(body, topic=topic)
         assert answer.status == 200 and answer.json()["outcome"] == "ignored", answer
-    settled(stack)
+    stack.wait_recorded()
     assert inbox(stack) == before
 
 
@@ -298,7 +291,7 @@ def test_what_cannot_be_read_is_kept_as_a_problem(stack, shop):
         answer = shop.call(body)
         assert answer.status == 200 and answer.json()["outcome"] == "unreadable", answer
     assert stack.kudos.metric("hooks_problems_total") == before + len(bodies)
-    settled(stack)
+    stack.wait_recorded()
     kept = stack.postgres.sql("select outcome, problem, told ->> 'problem', conversion_id from"
                               " kudos.conversion_inbox where source_id = %s and told ? 'problem'",
                               shop.source)
@@ -316,7 +309,7 @@ def test_nothing_but_what_is_extracted_is_kept(stack, shop):
     where = {"shopify": {"email": email}, "woocommerce": {"billing": {"email": email}},
              "stripe": {"customer_email": email}}[shop.kind]
     known = shop.tell(**where)
-    settled(stack)
+    stack.wait_recorded()
     assert stored(stack, order) and stored(stack, known)[0]["customer"]
     data = b""
     for folder, _, files in os.walk(os.path.join(stack.kudos.folder, "data", "journal")):
@@ -387,7 +380,7 @@ def test_only_the_own_workspace_is_credited(stack, shops):
     shop, order = shops["shopify"], shops["shopify"].order()
     body = order_body("shopify", order, 100, code="ANNA20", click=click(stack))
     wait_until(lambda: shop.call(body, path=made["path"], secret="x").status == 200)
-    settled(stack)
+    stack.wait_recorded()
     sale, = stored(stack, order)
     assert sale["status"] == "unattributed" and sale["workspace_id"] != stack.postgres.value(
         "select workspace_id from kudos.sources where id = %s", shop.source)

@@ -62,7 +62,7 @@ def tell(stripe, told):
 
 def settled(stack):
     """Waits until all that was told is recorded, and nothing is to be decided again."""
-    stack.assert_consistent()
+    stack.wait_recorded()
     wait_until(lambda: stack.postgres.sql(
         "select (select count(*) from kudos.conversion_inbox where due_at is not null), (select count(*) from kudos.unsettled)")
         == [(0, 0)], 30, "all is settled")

@@ -189,3 +189,12 @@ class Stack:
             return not self.waiting_in_redis() and not sum(
                 s.metric("journal_backlog_events") for s in self.services if s.pid)
         wait_until(quiet, timeout, "everything is flushed")
+
+    def wait_recorded(self, timeout=20):
+        """Waits until every report of a conversion that was taken has become what it becomes."""
+        told = sum(self.kudos.metric(name) for name in
+                   ("hooks_conversions_total", "hooks_problems_total", "conversions_told_total"))
+
+        def done():
+            return self.postgres.value("select count(*) from kudos.conversion_inbox where processed_at is not null")
+        wait_until(lambda: done() == told, timeout, lambda: f"{done()} of {told} are recorded")
