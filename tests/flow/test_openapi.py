@@ -130,7 +130,7 @@ OWN_PACE = ("unsettled", "earnings_touched", "earnings_built", "earned", "models
 def everything(stack):
     """All that is in the database, but for what a refused call may touch and what changes by itself."""
     tables = [row[0] for row in stack.postgres.sql(
-        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'kudos'"
+        "select format('%%I.%%I', schemaname, tablename) from pg_tables where schemaname = 'kudos'"
         " and tablename not in ('api_keys', 'visitor_salts', 'watermarks') and tablename <> all (%s)", list(OWN_PACE))]
     return {table: stack.postgres.value(f"select md5(string_agg(t::text, '' order by t::text))"
                                         f" from {table} t") for table in tables}
