@@ -187,7 +187,7 @@ static bool take_state(struct source *source, PGresult *row, struct source_state
 
 bool source_begin(struct source *source, struct source_state *state, struct error *error)
 {
-    PGresult *row;
+    PGresult *row = NULL;
 
     return run(source, BEGIN "; " STATE STATE_FROM, &row, error) &&
            take_state(source, row, state, error);
