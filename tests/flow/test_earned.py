@@ -9,7 +9,8 @@ from support.wait import wait_until
 
 STACK = {"roles": "admin"}
 
-TERMS = [{"revenue_share": 10}, {"per_sale": money(250), "cap": money(900)}, {"per_click": money(5), "per_lead": money(7)},
+TERMS = [{"revenue_share": 10, "per_click": money(3)}, {"per_sale": money(250), "cap": money(900)},
+         {"per_click": money(5), "per_lead": money(7)},
          {"flat_fee": money(500), "revenue_share": 5, "tiers": [{"from": 3, "revenue_share": 20}]},
          {"bonuses": [{"target": "sales", "from": 2, "amount": money(77)}, {"target": "reach", "from": 500, "amount": money(9)},
                       {"target": "clicks", "from": 3, "amount": money(11)}]}]
@@ -70,6 +71,11 @@ class Season:
             self.brand.make("post-metrics", post=self.chance.choice(self.posts), reach=self.chance.randint(1, 900),
                             taken_at=self.at())
 
+    def repost(self):
+        """Whose it was is seen now, or when it was published."""
+        self.brand.sql(f"update kudos.posts set {self.chance.choice(('influencer_id', 'campaign_id'))} = null"
+                       " where workspace_id = %s and id = %s", self.brand.number, self.chance.choice(self.posts or [0]))
+
     def payout(self):
         answer = self.brand.api("POST", "/v1/payouts", {"contract": self.chance.choice(self.contracts), "currency": "EUR",
                                                         "from_statement": True})
@@ -99,7 +105,7 @@ class Season:
         self.brand.sql("update kudos.codes set influencer_id = %s, code = code where workspace_id = %s and code = 'ANNA20'",
                        self.brand.influencers[self.chance.choice(("anna", "ben"))], self.brand.number)
 
-    STEPS = (sale, sale, sale, refund, refund, lead, clicks, terms, contract, post, reach, reach, payout, payout, pay, zone,
+    STEPS = (sale, sale, sale, refund, refund, lead, clicks, clicks, terms, contract, post, reach, reach, repost, payout, payout, pay, zone,
              policy, moved, code)
 
     def step(self):
@@ -192,3 +198,17 @@ def test_flush_keeps_them(make_stack):
     brand.sale("anna", 1000)
     wait_until(lambda: brand.value("select kudos.is_summed(%s)", contract), 30, "flush adds up what is earned")
     assert brand.sql("select earned_minor::int from report.earnings where contract_id = %s", contract) == [(100,)]
+
+
+def test_a_post_that_is_somebody_elses_now(stack):
+    """Its reach is no longer what the contract pays for."""
+    brand = Brand(stack)
+    brand.influencer("anna")
+    contract = brand.contract("anna", bonuses=[{"target": "reach", "from": 500, "amount": money(9)}])
+    post = brand.make("posts", url="https://x.example/1", campaign="spring", influencer="anna",
+                      published_at="2026-02-01T00:00:00Z")
+    assert brand.earned(contract) == 0
+    brand.make("post-metrics", post=post, taken_at="2026-02-02T00:00:00Z", reach=600)
+    assert brand.earned(contract) == 9
+    brand.sql("update kudos.posts set influencer_id = null where id = %s", post)
+    assert brand.earned(contract) == 0
