@@ -218,6 +218,7 @@ begin
   end if;
   if told ? 'touches' then
     for touch in select x.value from jsonb_array_elements(told -> 'touches') x loop
+      continue when touch ->> 'id' = t.click_id; -- told with the ones before, or right above
       t := jsonb_populate_record(null::kudos.conversion_touches, touch);
       t.click_id := touch ->> 'id';
       t.verified := sure;
@@ -649,7 +650,7 @@ begin
            order by i.due_at, i.origin, i.seq limit most for update skip locked loop
     done := kudos.process_told(r);
     rows := rows || done.r;
-    if not done.source = any (sources) then
+    if done.source is not null and not done.source = any (sources) then
       sources := sources || done.source;
     end if;
     taken := taken + 1;

@@ -48,7 +48,10 @@ comment on function kudos.uses_of(kudos.codes) is
 create function kudos.is_used_up(k kudos.codes, c kudos.conversions) returns boolean
 language plpgsql stable as $$
 begin
-  return k.max_uses is not null and not kudos.is_duplicate(c) and k.max_uses <= (
+  if k.max_uses is null or kudos.is_duplicate(c) then
+    return false;
+  end if;
+  return k.max_uses <= (
     select count(*) from (
       select from kudos.uses_of(k) u
        where u.id <> c.id and u.occurred_at <= c.occurred_at
@@ -91,11 +94,16 @@ $$;
 
 create function kudos.note_use(c kudos.conversions) returns void
 language plpgsql as $$
+declare
+  k bigint;
 begin
-  if c.code is not null and c.event <> 'refund' then
-    insert into kudos.unsettled (code_id, waits)
-    select k.id, false from kudos.codes k
-     where k.workspace_id = c.workspace_id and lower(k.code) = lower(c.code) and k.max_uses is not null;
+  if c.code is null or c.event = 'refund' then
+    return;
+  end if;
+  select n.id into k from kudos.codes n
+   where n.workspace_id = c.workspace_id and lower(n.code) = lower(c.code) and n.max_uses is not null;
+  if found then
+    insert into kudos.unsettled (code_id, waits) values (k, false);
   end if;
 end
 $$;

@@ -142,3 +142,13 @@ def test_views_tell_what_was_clicked(stack):
                                    " from report.data_freshness where workspace = 'default'")
     assert freshness == [(True, True, 0, 0, 0)]
     stack.assert_consistent()
+
+
+def test_days_of_clicks_are_summarised_as_they_fill(stack):
+    """Who looks for the click of a sale reads all of its day that is not summarised."""
+    stack.postgres.sql("select kudos.make_click_day('2026-01-01')")
+    days = stack.postgres.sql(
+        "select c.relname, c.reloptions from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+        " where i.inhparent = 'kudos.clicks_time'::regclass")
+    assert "clicks_20260101_time_idx" in {name for name, _ in days}
+    assert [name for name, options in days if "autosummarize=on" not in (options or [])] == []
