@@ -191,9 +191,12 @@ def test_dry_run(stack):
     where = campaign(stack)
     good(roster(stack, where, people("dry1")), created=1)
     before = stack.postgres.value("select count(*) from kudos.influencers")
-    items = good(roster(stack, where, people("dry1", "dry2"), "?dry_run=true"), dry_run=True,
-                 created=1, existed=1)
-    assert items[1]["code"] == {"code": "DRY220"} and "id" not in items[1]["link"]
+    items = good(roster(stack, where, people("dry1", "dry2", "DRY2"), "?dry_run=true"),
+                 dry_run=True, created=1, existed=2)
+    assert items[0]["influencer"] and items[0]["link"]["id"]
+    for item in items[1:]:  # nothing is named that will not be there
+        assert item["code"] == {"code": "DRY220"}
+        assert "id" not in item["link"] and "influencer" not in item
     assert made(stack, where) == (1, 1, 1)
     assert stack.postgres.value("select count(*) from kudos.influencers") == before
 

@@ -304,9 +304,13 @@ static void on_looked_up(const struct pool_answer *answer, void *argument)
 static void on_influencers(const struct pool_answer *answer, void *argument)
 {
     struct roster *roster = argument;
+    const PGresult *result = answer->result;
 
-    if (is_done(roster, answer))
-        ask(roster, &look_up, make_influencer, on_looked_up);
+    if (!is_done(roster, answer))
+        return;
+    for (int at = 0; at < PQntuples(result); at++)
+        row_of(roster, result, at)->entered = !PQgetisnull(result, at, PQfnumber(result, "id"));
+    ask(roster, &look_up, make_influencer, on_looked_up);
 }
 
 /* A row that names who was named before has what that one got. */

@@ -85,6 +85,19 @@ static json_t *show_code(const struct roster_thing *code)
     return json_pack("{s:I, s:s}", "id", (json_int_t)code->id, "code", code->name);
 }
 
+/* What a dry run would make has no number. */
+static void hide_numbers(const struct roster_row *row, json_t *item)
+{
+    const struct roster_row *first = row->twin ? row->twin : row;
+
+    if (first->entered)
+        json_object_del(item, "influencer");
+    if (first->link.made)
+        json_object_del(json_object_get(item, "link"), "id");
+    if (first->code.made)
+        json_object_del(json_object_get(item, "code"), "id");
+}
+
 const char *roster_row_put(const struct roster_row *row, const struct admin *admin, bool dry_run,
                            struct evbuffer *items)
 {
@@ -107,10 +120,8 @@ const char *roster_row_put(const struct roster_row *row, const struct admin *adm
         json_object_set_new(item, "link", show_link(&row->link, admin));
         json_object_set_new(item, "code", show_code(&row->code));
     }
-    if (dry_run && row->link.made)
-        json_object_del(json_object_get(item, "link"), "id");
-    if (dry_run && row->code.made)
-        json_object_del(json_object_get(item, "code"), "id");
+    if (dry_run)
+        hide_numbers(row, item);
     text = json_dumps(item, JSON_COMPACT);
     assert(text);
     evbuffer_add_printf(items, "%s\n%s", row->number > 0 ? "," : "", text);

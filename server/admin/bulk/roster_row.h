@@ -22,6 +22,7 @@ struct roster_row {
     json_t *sent;            /* the influencer, for set_sql.h; owned */
     json_t *errors;          /* array of {"pointer", "detail"}, or NULL; owned */
     int64_t influencer;      /* 0: not looked up yet */
+    bool entered;            /* the influencer is new, and entered by this call */
     struct roster_row *twin; /* an earlier row of the batch that names the same influencer */
     struct roster_thing link, code;
     unsigned tries; /* names of codes, or slugs, that were tried */
