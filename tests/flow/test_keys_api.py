@@ -152,7 +152,8 @@ def test_audit_log_by_filter(stack):
     stranger = make_workspace(stack, unique("brand"))
     assert entries("", key=stranger) == []
     problem(stack.kudos.admin("GET", "/v1/audit-log?since=yesterday"), 422)
-    problem(stack.kudos.admin("GET", "/v1/audit-log", key=make_key(stack, scope="write")), 403)
+    refused = problem(stack.kudos.admin("GET", "/v1/audit-log", key=make_key(stack, scope="write")), 403)
+    assert refused["detail"] == "this takes a key of scope admin; this one's is write"
 
 
 # Search -------------------------------------------------------------------------------------------

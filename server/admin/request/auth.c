@@ -108,12 +108,12 @@ bool auth_hash_key(const char *key, size_t length, unsigned char hash[AUTH_HASH_
     return true;
 }
 
+static const char *const scope_names[] = {"", "conversions", "read", "write", "admin"};
+
 enum scope auth_scope(const char *name)
 {
-    static const char *const names[] = {"", "conversions", "read", "write", "admin"};
-
     for (int i = SCOPE_CONVERSIONS; i <= SCOPE_ADMIN; i++) {
-        if (strcmp(names[i], name) == 0)
+        if (strcmp(scope_names[i], name) == 0)
             return (enum scope)i;
     }
     return SCOPE_NONE;
@@ -152,7 +152,8 @@ static void proceed(struct question *question, const struct key *key)
     question_end(question);
     request->key = *key;
     if (!scope_suffices(key->scope, request->route->scope))
-        request_problem(request, 403, "forbidden", "this key's scope does not allow it");
+        request_problem(request, 403, "forbidden", "this takes a key of scope %s; this one's is %s",
+                        scope_names[request->route->scope], scope_names[key->scope]);
     else if (limit_allows(request))
         next(request);
 }
