@@ -11,7 +11,7 @@
 #define REPORT_COLUMNS_MAX 64
 #define REPORT_SORTS_MAX   4
 #define REPORT_LIMIT       100
-#define REPORT_LIMIT_MAX   10000
+#define REPORT_LIMIT_MAX   1000
 #define REPORT_NEWEST_DAYS 7
 
 struct report_column {
