@@ -98,7 +98,7 @@ select 4711 + %(day)s, g.n, g.time, l.link_id, 1, l.workspace_id, l.campaign_id,
     case when r4 < 0.4 then 'instagram.com' when r4 < 0.6 then 'site' || (r1 * 20)::int || '.example' end,
     'de', (array['DE','AT','CH','FR','US','GB','NL','IT','ES','PL','SE','BE'])[1 + (r1 * r1 * 11.99)::int]
   from (select n, random() as r0, random() as r1, random() as r2, random() as r3, random() as r4,
-               (current_date - %(day)s) + interval '1 day' * n / %(count)s * %(part)s as time
+               (current_date - %(day)s) + interval '1 day' * (n - 1) / %(count)s * %(part)s as time
           from generate_series(1, %(count)s) n offset 0) g
   join public.bench_links l on l.n = 1 + (g.r0 * g.r0 * %(links)s)::int %% %(links)s;
 insert into kudos.clicks_hourly (link_id, hour, verdict, partition, clicks, human)
