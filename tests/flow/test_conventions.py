@@ -235,7 +235,7 @@ def test_limits(make_stack):
                        generous[:14])
     answers = [stack.kudos.admin("GET", "/v1/links", key=key) for _ in range(7)]
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 2
-    problem(answers[-1], 429, "too-many-requests")
+    assert "may make 5 requests in a minute" in problem(answers[-1], 429, "too-many-requests")["detail"]
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 12
     assert {stack.kudos.admin("GET", "/v1/links", key=generous).status for _ in range(20)} == {200}
     assert stack.kudos.metric("admin_limited_total") == 2

@@ -13,7 +13,7 @@
 
 static int64_t served_us[LIMIT_KEYS]; /* by key; monotonic */
 
-static void refuse(struct request *request, int64_t wait_us)
+static void refuse(struct request *request, int64_t per_minute, int64_t wait_us)
 {
     char seconds[24];
 
@@ -22,7 +22,8 @@ static void refuse(struct request *request, int64_t wait_us)
              (int64_t)((wait_us + US_PER_SECOND - 1) / US_PER_SECOND));
     request_header(request, "Retry-After", seconds);
     request_problem(request, 429, "too-many-requests",
-                    "this key has made all the requests it may make in a minute");
+                    "this key may make %" PRId64 " requests in a minute, and has made them",
+                    per_minute);
 }
 
 bool limit_allows(struct request *request)
@@ -37,7 +38,7 @@ bool limit_allows(struct request *request)
     now_us = clock_mono_us();
     next_us = (*slot > now_us ? *slot : now_us) + MINUTE_US / per_minute;
     if (next_us - now_us > MINUTE_US) {
-        refuse(request, next_us - now_us - MINUTE_US);
+        refuse(request, per_minute, next_us - now_us - MINUTE_US);
         return false;
     }
     *slot = next_us;
