@@ -134,6 +134,12 @@ static void count_days(struct loop *loop)
     PQclear(row);
 }
 
+/* Whether daily figures are this process' business, and PostgreSQL was there a moment ago. */
+static bool makes_daily(const struct loop *loop, enum flush_result result)
+{
+    return result != FLUSH_PASS_FAILED && loop->flusher.partition == 0;
+}
+
 static enum flush_result one_pass(struct loop *loop, struct error *error)
 {
     enum flush_result result = FLUSH_PASS_FAILED;
@@ -149,7 +155,7 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
         record_conversions(loop);
     if (result != FLUSH_PASS_FAILED && PQstatus(loop->flusher.postgres) == CONNECTION_OK)
         count_days(loop);
-    if (result != FLUSH_PASS_FAILED && loop->flusher.partition == 0)
+    if (makes_daily(loop, result))
         flush_daily_step(&loop->daily, loop->flusher.settings->database_url);
     /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
     if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
@@ -177,12 +183,28 @@ static int64_t after_pass(struct loop *loop, enum flush_result result, const str
     return loop->more_told ? 0 : loop->context->settings.flush_interval_ms;
 }
 
+/* Sleeps until the next pass. Daily figures go on meanwhile, one piece of work after the other. */
+static enum role_order sleep_beside_daily(struct loop *loop, enum flush_result result, int64_t ms)
+{
+    int64_t until_us = clock_mono_us() + ms * US_PER_MS;
+    bool daily = makes_daily(loop, result);
+    enum role_order order;
+
+    do {
+        order = role_sleep(ms, daily ? flush_daily_socket(&loop->daily) : -1);
+        if (daily && order == ROLE_CONTINUE)
+            flush_daily_step(&loop->daily, loop->flusher.settings->database_url);
+        ms = (until_us - clock_mono_us()) / US_PER_MS;
+    } while (order == ROLE_CONTINUE && ms > 0);
+    return order;
+}
+
 /* Waits, and looks after orders; true once told to stop. After that only failures wait. */
 static bool rest(struct loop *loop, enum flush_result result, int64_t ms)
 {
     struct error error;
 
-    switch (role_sleep(ms, -1)) {
+    switch (sleep_beside_daily(loop, result, ms)) {
     case ROLE_CONTINUE: break;
     case ROLE_RELOAD:
         role_reload(loop->context);

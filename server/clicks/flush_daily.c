@@ -117,6 +117,11 @@ void flush_daily_step(struct flush_daily *daily, const char *database_url)
         ask(daily, database_url);
 }
 
+int flush_daily_socket(const struct flush_daily *daily)
+{
+    return daily->asked ? PQsocket(daily->connection) : -1;
+}
+
 void flush_daily_close(struct flush_daily *daily)
 {
     char unused[64];

@@ -26,5 +26,8 @@ struct flush_daily {
  * while it connects. Failing holds up nothing: it is said, and tried again. */
 void flush_daily_step(struct flush_daily *daily, const char *database_url);
 
+/* What becomes readable when an answer comes; -1: none is awaited. */
+int flush_daily_socket(const struct flush_daily *daily);
+
 /* Asks PostgreSQL to give up what is under way, and disconnects. */
 void flush_daily_close(struct flush_daily *daily);
