@@ -89,7 +89,7 @@ def test_visitors_go_before_the_stores(served):
         assert os.getsid(pid) == pid != os.getsid(stack.kudos.pid)
     assert os.getsid(stack.kudos.role_pid("flush")) == os.getsid(stack.kudos.pid)
     raised = os.getpriority(os.PRIO_PROCESS, stack.kudos.role_pid("redirect"))
-    assert raised == (-10 if os.geteuid() == 0 else os.getpriority(os.PRIO_PROCESS, 0))
+    assert raised == (-15 if os.geteuid() == 0 else os.getpriority(os.PRIO_PROCESS, 0))
     group = f"/proc/{stack.kudos.role_pid('redirect')}/autogroup"
     if os.path.exists(group):  # not where a service manager or container makes the groups
         with open(group, encoding="ascii") as file:
