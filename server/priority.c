@@ -26,7 +26,7 @@
 #include "shared/log.h"
 
 #define VISITORS_SLICE_NS 100000 /* the least that the kernel takes */
-#define VISITORS_NICE     (-15) /* nine tenths beside three busy groups */
+#define VISITORS_NICE     (-15)  /* nine tenths beside three busy groups */
 #define LATER_NICE        10
 
 /* The kernel takes one such wish of the whole system in a tenth of a second, root's excepted. */
