@@ -41,9 +41,10 @@ EMBED(schema_025, "server/schema/025_earned.sql");
 EMBED(schema_026, "server/schema/026_models.sql");
 EMBED(schema_027, "server/schema/027_content.sql");
 EMBED(schema_028, "server/schema/028_recording.sql");
-EMBED(schema_029, "server/schema/029_code_limits.sql");
-EMBED(schema_030, "server/schema/030_second_names.sql");
-EMBED(schema_031, "server/schema/031_link_lists.sql");
+EMBED(schema_029, "server/schema/029_told.sql");
+EMBED(schema_030, "server/schema/030_code_limits.sql");
+EMBED(schema_031, "server/schema/031_second_names.sql");
+EMBED(schema_032, "server/schema/032_link_lists.sql");
 
 static const struct migration {
     const char *name;
@@ -78,9 +79,10 @@ static const struct migration {
     {"026_models", schema_026},
     {"027_content", schema_027},
     {"028_recording", schema_028},
-    {"029_code_limits", schema_029},
-    {"030_second_names", schema_030},
-    {"031_link_lists", schema_031},
+    {"029_told", schema_029},
+    {"030_code_limits", schema_030},
+    {"031_second_names", schema_031},
+    {"032_link_lists", schema_032},
     /* clang-format on */
 };
 
