@@ -81,6 +81,7 @@ begin
     select n.what, n.number, n.word
       from (values ('customer', old.workspace_id, encode(old.customer, 'hex'), encode(new.customer, 'hex')),
                    ('order', old.workspace_id, old.order_id, new.order_id),
+                   ('order', old.workspace_id, old.external_id, new.external_id),
                    ('click', old.click_origin, old.click_seq::text,
                     case when new.click_origin = old.click_origin then new.click_seq::text end)) n (what, number, word, now)
      where n.word is distinct from n.now and n.word is not null and n.number is not null;
@@ -194,7 +195,11 @@ set jit = off as $$
     select id from named
      union
     select o.id from named m join kudos.conversions c on c.id = m.id
-      join kudos.conversions o on o.click_origin = c.click_origin and o.click_seq = c.click_seq where m.itself),
+      join kudos.conversions o on o.click_origin = c.click_origin and o.click_seq = c.click_seq where m.itself
+     union
+    -- So may be what is known by a name that this one carries, too.
+    select o.id from named m join kudos.conversions c on c.id = m.id
+      join kudos.conversions o on o.workspace_id = c.workspace_id and o.order_id = c.external_id where m.itself),
   -- A customer's touches are those of all of their conversions, but for what is known to be no person; refunds have
   -- those of their sales.
   joined as (
