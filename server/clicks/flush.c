@@ -134,12 +134,6 @@ static void count_days(struct loop *loop)
     PQclear(row);
 }
 
-/* Whether daily figures are this process' business, and PostgreSQL was there a moment ago. */
-static bool makes_daily(const struct loop *loop, enum flush_result result)
-{
-    return result != FLUSH_PASS_FAILED && loop->flusher.partition == 0;
-}
-
 static enum flush_result one_pass(struct loop *loop, struct error *error)
 {
     enum flush_result result = FLUSH_PASS_FAILED;
@@ -155,8 +149,6 @@ static enum flush_result one_pass(struct loop *loop, struct error *error)
         record_conversions(loop);
     if (result != FLUSH_PASS_FAILED && PQstatus(loop->flusher.postgres) == CONNECTION_OK)
         count_days(loop);
-    if (makes_daily(loop, result))
-        flush_daily_step(&loop->daily, loop->flusher.settings->database_url);
     /* A server that only reads (a standby, after a failover) is the wrong one: look again. */
     if (PQstatus(loop->flusher.postgres) != CONNECTION_OK ||
         (result == FLUSH_PASS_FAILED && strcmp(postgres_sqlstate(), READ_ONLY) == 0))
@@ -187,13 +179,13 @@ static int64_t after_pass(struct loop *loop, enum flush_result result, const str
 static enum role_order sleep_beside_daily(struct loop *loop, enum flush_result result, int64_t ms)
 {
     int64_t until_us = clock_mono_us() + ms * US_PER_MS;
-    bool daily = makes_daily(loop, result);
+    bool daily = result != FLUSH_PASS_FAILED && loop->flusher.partition == 0;
     enum role_order order;
 
     do {
-        order = role_sleep(ms, daily ? flush_daily_socket(&loop->daily) : -1);
-        if (daily && order == ROLE_CONTINUE)
+        if (daily)
             flush_daily_step(&loop->daily, loop->flusher.settings->database_url);
+        order = role_sleep(ms, daily ? flush_daily_socket(&loop->daily) : -1);
         ms = (until_us - clock_mono_us()) / US_PER_MS;
     } while (order == ROLE_CONTINUE && ms > 0);
     return order;
